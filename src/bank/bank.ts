@@ -100,7 +100,7 @@ export interface MemoryBank extends Disposable {
   /** @returns false if there was no such document. */
   removeDocument(name: string): boolean;
   references(documentId: number): StoredReference[];
-  /** @throws BankError if there is no such reference or its row is damaged. */
+  /** @throws Memory3Error "damaged" or "not-found" if there is no such reference or its row is damaged. */
   reference(id: number): StoredReference;
   vector(referenceId: number): Float32Array;
   /** The stored explicit memory's bytes, or undefined for a reference that is still cold. */

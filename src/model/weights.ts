@@ -38,6 +38,6 @@ export type WeightTensor = DenseTensor | BlockMatrix;
 export interface Weights {
   readonly names: readonly string[];
   has(name: string): boolean;
-  /** @throws ModelFileError if there is no such tensor or its bytes are out of the file. */
+  /** @throws Memory3Error "damaged" if there is no such tensor or its bytes are out of the file. */
   get(name: string): WeightTensor;
 }

@@ -1,0 +1,35 @@
+/** The one error that the project throws on purpose: what was wrong, where, and what to do about it. */
+
+/** What kind of fault it is; commands turn it into their exit code. */
+export type ErrorCode =
+  /** A flag, an option or a request is wrong. */
+  | 'usage'
+  /** A file, document, model or reference does not exist. */
+  | 'not-found'
+  /** A file's bytes are not what they must be. */
+  | 'damaged'
+  /** Two things do not belong together: a bank and another model's profile. */
+  | 'mismatch'
+  /** Somebody else is writing. */
+  | 'locked'
+  /** A source could not be reached. */
+  | 'network'
+  /** The file is sound but the project cannot run it. */
+  | 'unsupported'
+  /** A prompt does not fit the context. */
+  | 'too-long'
+  /** Reading or writing failed: no space, no permission. */
+  | 'disk';
+
+export class Memory3Error extends Error {
+  override readonly name = 'Memory3Error';
+  readonly code: ErrorCode;
+  /** What the reader of the message can do, if anything: a sentence, or a command to run. */
+  readonly remedy: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { readonly remedy?: string; readonly cause?: unknown } = {}) {
+    super(options.remedy === undefined ? message : `${message}\n${options.remedy}`, { cause: options.cause });
+    this.code = code;
+    this.remedy = options.remedy;
+  }
+}
