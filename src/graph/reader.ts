@@ -1,0 +1,85 @@
+/**
+ * The graph that reads and generates: every prompt chunk, every decoded token, with or without memories.
+ *
+ * One graph serves prefill and decode, any batch. A layer's past is one buffer `[batch, kvHeads, slots, headDim]`:
+ * the header's key-values, then (memory layers only) the memories', then the context's (paper 3.2, Eq. 4). The graph does
+ * not know which slot holds what: the bias says which are seen, and rotary positions were worked into keys when they
+ * were written. Memory layers and plain layers have different numbers of slots, hence two biases.
+ *
+ * The embedding look-up is done outside (`gatherRows`), so that a quantised embedding is held once.
+ */
+import type { ModelConfig } from '../model/config.ts';
+import type { Weights } from '../model/weights.ts';
+import { type Graph, GraphBuilder } from './graph.ts';
+import { TransformerBuilder, type TransformerOptions } from './transformer.ts';
+
+/** Layers of one kind share their bias and their number of slots. */
+export type LayerKind = 'memory' | 'plain';
+
+/** Names of the reader's inputs and outputs. */
+export const readerNames = {
+  hidden: 'hidden',
+  positionIds: 'position_ids',
+  rotaryCos: 'rotary_cos',
+  rotarySin: 'rotary_sin',
+  rows: 'rows',
+  bias: (kind: LayerKind) => `bias_${kind}`,
+  split: (kind: LayerKind) => `split_${kind}`,
+  pastKeys: (layer: number) => `past_keys_${layer}`,
+  pastValues: (layer: number) => `past_values_${layer}`,
+  logits: 'logits',
+  keysValues: 'keys_values',
+} as const;
+
+export interface ReaderOptions extends TransformerOptions {
+  /** Layers whose attention reads memories. */
+  readonly memoryLayers: readonly number[];
+}
+
+/**
+ * Builds the reader. Inputs: `hidden` `[tokens, hiddenSize]` (batch-major), `position_ids` `[batch, length]`,
+ * `rotary_cos`, `rotary_sin` `[tokens, headDim / 2]`, for each kind of layer that occurs `bias_*`
+ * `[batch, 1, length, slots + length]` and `split_*` = [slots, length], the pasts, and `rows`: which of the tokens get
+ * logits. Outputs: `logits` `[rows, vocabularySize]` and `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]`,
+ * the new key-values in the order layer, key before value, batch.
+ */
+export function buildReader(config: ModelConfig, weights: Weights, options: ReaderOptions): Graph {
+  const builder = new GraphBuilder('reader');
+  const names = readerNames;
+  const hiddenInput = builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize]);
+  const inputs = {
+    positionIds: builder.input(names.positionIds, 'int64', ['batch', 'length']),
+    rotaryCos: builder.input(names.rotaryCos, 'float32', ['tokens', config.headDim / 2]),
+    rotarySin: builder.input(names.rotarySin, 'float32', ['tokens', config.headDim / 2]),
+  };
+  const transformer = new TransformerBuilder(builder, config, weights, options, inputs);
+  const kindOf = (layer: number): LayerKind => (options.memoryLayers.includes(layer) ? 'memory' : 'plain');
+  const kinds = new Set(Array.from({ length: config.layers }, (_, layer) => kindOf(layer)));
+  const perKind = new Map(
+    [...kinds].map((kind) => {
+      const bias = builder.input(names.bias(kind), 'float32', ['batch', 1, 'length', `${kind}_slots_and_length`]);
+      const repeats = builder.integers([1, 1, config.heads / config.kvHeads, 1]);
+      const split = builder.input(names.split(kind), 'int64', [2]);
+      return [kind, { bias: builder.apply('Tile', [bias, repeats]), split }];
+    }),
+  );
+
+  let hidden = hiddenInput;
+  const keysValues: string[] = [];
+  for (let layer = 0; layer < config.layers; layer++) {
+    const kind = kindOf(layer);
+    const { bias, split } = perKind.get(kind) as { bias: string; split: string };
+    const pastShape = ['batch', config.kvHeads, `${kind}_slots`, config.headDim];
+    const keys = builder.input(names.pastKeys(layer), 'float32', pastShape);
+    const values = builder.input(names.pastValues(layer), 'float32', pastShape);
+    const outputs = transformer.layer(layer, hidden, { bias, past: { keys, values, split } });
+    hidden = outputs.hidden;
+    keysValues.push(outputs.keys, outputs.values);
+  }
+  const rows = builder.input(names.rows, 'int64', ['rows']);
+  const logits = transformer.head(builder.apply('Gather', [hidden, rows], { axis: 0 }));
+  builder.output(logits, names.logits, 'float32', ['rows', config.vocabularySize]);
+  const joined = builder.apply('Concat', keysValues, { axis: 0 });
+  builder.output(joined, names.keysValues, 'float32', ['layers_2_batch', config.kvHeads, 'length', config.headDim]);
+  return builder.finish();
+}

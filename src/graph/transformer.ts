@@ -1,0 +1,228 @@
+/**
+ * The decoder layers of the supported families, written as a graph: RMS norm, grouped-query attention with rotary
+ * positions, gated MLP. `reader.ts` and `writer.ts` put inputs and outputs around them.
+ *
+ * Hidden vectors travel as `[tokens, hiddenSize]` with tokens = batch * length; only attention looks at
+ * `[batch, kvHeads, ...]`. The query heads that share a kv head are folded into the rows, so grouped attention is a
+ * plain batched product:
+ *
+ *   Q [batch, kvHeads, group * length, headDim] · Kᵀ [batch, kvHeads, headDim, slots]
+ *
+ * Attention is made of elementary operators on purpose. Key-values from earlier runs (`past`) come in as inputs and are
+ * multiplied where they lie: two products, one with the past and one with the new keys, share one softmax. Nothing is
+ * ever concatenated along the slots but the scores, so a decoded token does not copy its cache. The same operators exist
+ * for WebGPU.
+ */
+import type { ModelConfig } from '../model/config.ts';
+import { stackRows } from '../model/quantised.ts';
+import type { DenseTensor, Weights, WeightTensor } from '../model/weights.ts';
+import type { GraphBuilder } from './graph.ts';
+import { linear, type Precision } from './linear.ts';
+
+export interface TransformerOptions {
+  readonly precision: Precision;
+}
+
+/** Values shared by every layer of one graph. */
+export interface LayerInputs {
+  /** `[batch, length]` int64, rows of the rotary tables. */
+  readonly positionIds: string;
+  /** `[tokens, headDim / 2]` */
+  readonly rotaryCos: string;
+  readonly rotarySin: string;
+}
+
+/** What attention reads beside the new tokens. */
+export interface AttentionInputs {
+  /** Added to the scores, `[batch, 1, group * length, past + length]`. */
+  readonly bias: string;
+  /** Key-values of earlier runs, each `[batch, kvHeads, past, headDim]`, and `[past, length]` as int64. */
+  readonly past?: { readonly keys: string; readonly values: string; readonly split: string };
+}
+
+/** What a layer computed beside its output; every tensor before it is read by others is `[batch, kvHeads, ...]`. */
+export interface LayerOutputs {
+  readonly hidden: string;
+  /** After RoPE, `[batch, kvHeads, length, headDim]`. */
+  readonly keys: string;
+  readonly values: string;
+  /** Before RoPE, `[batch, kvHeads, group * length, headDim]` and `[batch, kvHeads, length, headDim]`. */
+  readonly plainQueries: string;
+  readonly plainKeys: string;
+  /** Attention weights, `[batch, kvHeads, group * length, past + length]`. */
+  readonly probabilities: string;
+}
+
+/** Adds decoder layers to one builder; weights are asked for by their Hugging Face names. */
+export class TransformerBuilder {
+  readonly #builder: GraphBuilder;
+  readonly #config: ModelConfig;
+  readonly #weights: Weights;
+  readonly #precision: Precision;
+  readonly #inputs: LayerInputs;
+  readonly #group: number;
+  /** int64 shapes made once from the run's batch and length. */
+  readonly #shapes: { readonly batchLength: string; readonly queries: string; readonly keys: string };
+
+  constructor(
+    builder: GraphBuilder,
+    config: ModelConfig,
+    weights: Weights,
+    options: TransformerOptions,
+    inputs: LayerInputs,
+  ) {
+    this.#builder = builder;
+    this.#config = config;
+    this.#weights = weights;
+    this.#precision = options.precision;
+    this.#inputs = inputs;
+    this.#group = config.heads / config.kvHeads;
+    const batchLength = builder.apply('Shape', [inputs.positionIds]);
+    const withHeads = (heads: number) =>
+      builder.apply('Concat', [batchLength, builder.integers([heads, config.headDim])], { axis: 0 });
+    this.#shapes = { batchLength, queries: withHeads(config.heads), keys: withHeads(config.kvHeads) };
+  }
+
+  /** One decoder layer: `hidden` `[tokens, hiddenSize]` plus attention plus MLP. */
+  layer(index: number, hidden: string, attention: AttentionInputs): LayerOutputs {
+    const prefix = `model.layers.${index}`;
+    const normalised = this.norm(hidden, `${prefix}.input_layernorm.weight`);
+    const { output, ...rest } = this.#attention(`${prefix}.self_attn`, normalised, attention);
+    const [afterNorm, afterAttention] = this.#addAndNorm(hidden, output, `${prefix}.post_attention_layernorm.weight`);
+    const mlp = this.#mlp(`${prefix}.mlp`, afterNorm);
+    return { hidden: this.#builder.apply('Add', [afterAttention, mlp]), ...rest };
+  }
+
+  /** RMS norm over the last axis, scaled by the named weight. */
+  norm(x: string, name: string): string {
+    return this.#builder.apply('SimplifiedLayerNormalization', [x, this.#vector(name)], this.#normAttributes());
+  }
+
+  /** The output head on `[n, hiddenSize]`: final norm, then logits `[n, vocabularySize]`. */
+  head(hidden: string): string {
+    const name = this.#config.tiedHead ? 'model.embed_tokens.weight' : 'lm_head.weight';
+    const normalised = this.norm(hidden, 'model.norm.weight');
+    return linear(this.#builder, normalised, name, this.#weights.get(name), undefined, this.#precision);
+  }
+
+  #addAndNorm(hidden: string, update: string, name: string): [normalised: string, sum: string] {
+    const outputs = this.#builder.applyMany(
+      'SkipSimplifiedLayerNormalization',
+      [hidden, update, this.#vector(name)],
+      4,
+      { epsilon: { float: this.#config.normEpsilon } },
+    );
+    return [outputs[0] as string, outputs[3] as string];
+  }
+
+  #mlp(prefix: string, x: string): string {
+    const [gate, up] = this.#project(x, [`${prefix}.gate_proj`, `${prefix}.up_proj`]) as [string, string];
+    // QuickGelu with alpha 1 is x * sigmoid(x), SiLU in one operator.
+    const activated = this.#builder.apply('QuickGelu', [gate], { alpha: { float: 1 } });
+    return this.#projectOne(this.#builder.apply('Mul', [activated, up]), `${prefix}.down_proj`);
+  }
+
+  #attention(prefix: string, x: string, attention: AttentionInputs) {
+    const b = this.#builder;
+    const { headDim, kvHeads } = this.#config;
+    const names = ['q_proj', 'k_proj', 'v_proj'].map((name) => `${prefix}.${name}`);
+    const [q, k, v] = this.#project(x, names) as [string, string, string];
+    const queries = this.#headNorm(b.apply('Reshape', [q, this.#shapes.queries]), `${prefix}.q_norm.weight`);
+    const keysBefore = this.#headNorm(b.apply('Reshape', [k, this.#shapes.keys]), `${prefix}.k_norm.weight`);
+
+    const plainQueries = this.#foldGroup(this.#heads(queries));
+    const plainKeys = this.#heads(keysBefore);
+    const rotatedQueries = this.#foldGroup(this.#rotate(this.#heads(queries)));
+    const keys = this.#rotate(plainKeys);
+    const values = this.#heads(b.apply('Reshape', [v, this.#shapes.keys]));
+
+    const { output, probabilities } = this.#attend(rotatedQueries, keys, values, attention);
+    // [batch, kvHeads, group * length, headDim] back to [tokens, heads * headDim]
+    const unfolded = b.apply('Reshape', [output, b.integers([0, kvHeads * this.#group, -1, headDim])]);
+    const merged = b.apply('Transpose', [unfolded], { perm: [0, 2, 1, 3] });
+    const flat = b.apply('Reshape', [merged, b.integers([-1, this.#config.heads * headDim])]);
+    return { output: this.#projectOne(flat, `${prefix}.o_proj`), keys, values, plainQueries, plainKeys, probabilities };
+  }
+
+  /** softmax(Q [K_past, K_new]ᵀ / sqrt(headDim) + bias) [V_past; V_new], without joining the key-values. */
+  #attend(queries: string, keys: string, values: string, { bias, past }: AttentionInputs) {
+    const b = this.#builder;
+    const newScores = this.scores(queries, keys);
+    const scores =
+      past === undefined ? newScores : b.apply('Concat', [this.scores(queries, past.keys), newScores], { axis: -1 });
+    const probabilities = b.apply('Softmax', [b.apply('Add', [scores, bias])], { axis: -1 });
+    if (past === undefined) return { output: b.apply('MatMul', [probabilities, values]), probabilities };
+    const [onPast, onNew] = b.applyMany('Split', [probabilities, past.split], 2, { axis: -1 }) as [string, string];
+    const output = b.apply('Add', [b.apply('MatMul', [onPast, past.values]), b.apply('MatMul', [onNew, values])]);
+    return { output, probabilities };
+  }
+
+  /** Q Kᵀ / sqrt(headDim). */
+  scores(queries: string, keys: string): string {
+    return this.#builder.apply('FusedMatMul', [queries, keys], {
+      transB: 1,
+      alpha: { float: 1 / Math.sqrt(this.#config.headDim) },
+    });
+  }
+
+  #rotate(x: string): string {
+    const { positionIds, rotaryCos, rotarySin } = this.#inputs;
+    return this.#builder.apply('RotaryEmbedding', [x, positionIds, rotaryCos, rotarySin]);
+  }
+
+  /** `[batch, length, heads, headDim]` to `[batch, heads, length, headDim]`. */
+  #heads(x: string): string {
+    return this.#builder.apply('Transpose', [x], { perm: [0, 2, 1, 3] });
+  }
+
+  /** `[batch, heads, length, headDim]` to `[batch, kvHeads, group * length, headDim]`. */
+  #foldGroup(x: string): string {
+    return this.#builder.apply('Reshape', [
+      x,
+      this.#builder.integers([0, this.#config.kvHeads, -1, this.#config.headDim]),
+    ]);
+  }
+
+  #headNorm(x: string, name: string): string {
+    return this.#config.queryKeyNorm ? this.norm(x, name) : x;
+  }
+
+  #projectOne(x: string, name: string): string {
+    return this.#project(x, [name])[0] as string;
+  }
+
+  /** Several projections of one input: one product where their formats allow it, since a wide product is faster. */
+  #project(x: string, names: readonly string[]): string[] {
+    const tensors = names.map((name) => this.#weights.get(`${name}.weight`));
+    const biases = names.map((name) => this.#bias(`${name}.bias`));
+    const stacked = names.length > 1 ? stackRows(tensors) : undefined;
+    if (stacked === undefined) {
+      return names.map((name, i) =>
+        linear(this.#builder, x, `${name}.weight`, tensors[i] as WeightTensor, biases[i], this.#precision),
+      );
+    }
+    const rows = tensors.map((tensor) => tensor.shape[0] as number);
+    const bias = biases.every((one) => one !== undefined) ? (stackRows(biases) as DenseTensor) : undefined;
+    const joined = linear(this.#builder, x, names.join('+'), stacked, bias, this.#precision);
+    return this.#builder.applyMany('Split', [joined, this.#builder.integers(rows)], names.length, { axis: -1 });
+  }
+
+  #bias(name: string): DenseTensor | undefined {
+    return this.#weights.has(name) ? this.#dense(name) : undefined;
+  }
+
+  #vector(name: string): string {
+    const tensor = this.#dense(name);
+    return this.#builder.constant(name, 'float32', tensor.shape, tensor.data);
+  }
+
+  #dense(name: string): DenseTensor {
+    const tensor = this.#weights.get(name);
+    if (tensor.kind !== 'dense') throw new Error(`${name} is a vector and cannot be quantised`);
+    return tensor;
+  }
+
+  #normAttributes() {
+    return { axis: -1, epsilon: { float: this.#config.normEpsilon } };
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * The graph that reads references in order to write them as explicit memories (paper 3.2, 3.3).
+ *
+ * A batch of references, each "<bos>Reference:" + body, attends only to itself. Out come the key-values (after RoPE) of
+ * the layers asked for and, for each of their tokens and kv heads, a score by which tokens are kept. With s_ij =
+ * q_i·k_j / sqrt(headDim) from queries and keys *before* RoPE, without causal mask, i and j running over the body only and
+ * i also over the query heads that share the kv head:
+ *
+ *   received                score_j = sum_i softmax_j(s_ij)
+ *   received-unnormalised   score_j = log sum_i exp(s_ij)       (the logarithm keeps the order and cannot overflow)
+ *   reconstruction          score_j = max_i p_ij, p the layer's real attention weights, i over a second copy of the
+ *                           body that follows "Repeat the reference:"
+ *
+ * Layers after the last one asked for are not built, and no logits are computed.
+ */
+import type { ModelConfig } from '../model/config.ts';
+import type { Weights } from '../model/weights.ts';
+import { type Graph, GraphBuilder } from './graph.ts';
+import { TransformerBuilder, type TransformerOptions } from './transformer.ts';
+
+/** Scores that the graph computes; the others are made from its outputs. */
+export type GraphScoring = 'received' | 'received-unnormalised' | 'reconstruction' | 'none';
+
+export const writerNames = {
+  hidden: 'hidden',
+  positionIds: 'position_ids',
+  rotaryCos: 'rotary_cos',
+  rotarySin: 'rotary_sin',
+  bias: 'bias',
+  keyBias: 'key_bias',
+  queryMask: 'query_mask',
+  keysValues: 'keys_values',
+  scores: 'scores',
+} as const;
+
+export interface WriterOptions extends TransformerOptions {
+  /** Layers whose key-values are wanted, ascending. */
+  readonly layers: readonly number[];
+  readonly scoring: GraphScoring;
+}
+
+/**
+ * Builds the writer. Inputs: `hidden` `[tokens, hiddenSize]`, `position_ids` `[batch, length]`, `rotary_cos`, `rotary_sin`
+ * `[tokens, headDim / 2]`, `bias` `[batch, 1, length, length]` (causal, padding), and for scores `key_bias` `[batch, 1, 1,
+ * length]` (0 for body tokens, very negative for others; not for reconstruction) and `query_mask` `[batch, 1, length, 1]`
+ * (1 for the queries that count, else 0). Outputs: `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]` and
+ * `scores` `[layers * batch, kvHeads, length]`.
+ */
+export function buildWriter(config: ModelConfig, weights: Weights, options: WriterOptions): Graph {
+  const builder = new GraphBuilder('writer');
+  const names = writerNames;
+  let hidden = builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize]);
+  const inputs = {
+    positionIds: builder.input(names.positionIds, 'int64', ['batch', 'length']),
+    rotaryCos: builder.input(names.rotaryCos, 'float32', ['tokens', config.headDim / 2]),
+    rotarySin: builder.input(names.rotarySin, 'float32', ['tokens', config.headDim / 2]),
+  };
+  const transformer = new TransformerBuilder(builder, config, weights, options, inputs);
+  const repeats = builder.integers([1, 1, config.heads / config.kvHeads, 1]);
+  const biasInput = builder.input(names.bias, 'float32', ['batch', 1, 'length', 'length']);
+  const bias = builder.apply('Tile', [biasInput, repeats]);
+  const masks = options.scoring === 'none' ? undefined : scoreMasks(builder, options.scoring, repeats);
+
+  const keysValues: string[] = [];
+  const scores: string[] = [];
+  const last = Math.max(...options.layers);
+  for (let layer = 0; layer <= last; layer++) {
+    const outputs = transformer.layer(layer, hidden, { bias });
+    hidden = outputs.hidden;
+    if (!options.layers.includes(layer)) continue;
+    keysValues.push(outputs.keys, outputs.values);
+    if (masks === undefined) continue;
+    const { keyBias, queryMask } = masks;
+    const reduceRows = (type: string, values: string) =>
+      builder.apply(type, [values, builder.integers([2])], { keepdims: 0 });
+    if (keyBias === undefined) {
+      scores.push(reduceRows('ReduceMax', builder.apply('Mul', [outputs.probabilities, queryMask])));
+      continue;
+    }
+    const plain = transformer.scores(outputs.plainQueries, outputs.plainKeys);
+    if (options.scoring === 'received') {
+      const shares = builder.apply('Softmax', [builder.apply('Add', [plain, keyBias])], { axis: -1 });
+      scores.push(reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask])));
+    } else {
+      // log(1) = 0 for the queries that count, log(0) = -infinity for the others.
+      scores.push(reduceRows('ReduceLogSumExp', builder.apply('Add', [plain, builder.apply('Log', [queryMask])])));
+    }
+  }
+  const joined = builder.apply('Concat', keysValues, { axis: 0 });
+  builder.output(joined, names.keysValues, 'float32', ['layers_2_batch', config.kvHeads, 'length', config.headDim]);
+  if (masks !== undefined) {
+    const joinedScores = builder.apply('Concat', scores, { axis: 0 });
+    builder.output(joinedScores, names.scores, 'float32', ['layers_batch', config.kvHeads, 'length']);
+  }
+  return builder.finish();
+}
+
+function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats: string) {
+  const mask = builder.input(writerNames.queryMask, 'float32', ['batch', 1, 'length', 1]);
+  const queryMask = builder.apply('Tile', [mask, repeats]);
+  if (scoring === 'reconstruction') return { queryMask, keyBias: undefined };
+  return { queryMask, keyBias: builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length']) };
+}
