@@ -1,33 +1,168 @@
 /**
  * A device runs graphs in a worker thread and keeps what they need between runs.
  *
- * The main thread never blocks on computation: it sends commands to the worker and awaits their answers, in order.
- * Sessions (compiled graphs) and buffers (float32 arrays that outlive a run: key-value caches, optimiser state) live
- * in the worker and are named by handles.
+ * The main thread never blocks on computation: it sends commands to the worker, which answers them in order. Two kinds
+ * of things live in the worker and are named by handles: *sessions* (compiled graphs) and *states* (float32 arrays that
+ * are a session's inputs in one run after the other: key-value caches). A state's array is `[batch, heads, rows, width]`;
+ * rows are written into it from the main thread (memories) or from a run's output (new key-values), without the array
+ * ever leaving the worker. Arrays that are sent are copied; answers are transferred.
  */
+import { Worker } from 'node:worker_threads';
+import { Memory3Error } from '../errors.ts';
 
-export type ElementType = 'float32' | 'float16' | 'int64' | 'int32' | 'uint8' | 'bool';
+export const executionProviders = ['cpu', 'webgpu', 'cuda'] as const;
+export type ExecutionProvider = (typeof executionProviders)[number];
 
-export interface TensorData {
-  readonly type: ElementType;
-  readonly shape: readonly number[];
-  readonly data: Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
-}
+export type TensorData =
+  | { readonly type: 'float32'; readonly shape: readonly number[]; readonly data: Float32Array }
+  | { readonly type: 'int64'; readonly shape: readonly number[]; readonly data: BigInt64Array }
+  | { readonly type: 'int32'; readonly shape: readonly number[]; readonly data: Int32Array }
+  | { readonly type: 'uint8'; readonly shape: readonly number[]; readonly data: Uint8Array }
+  | { readonly type: 'bool'; readonly shape: readonly number[]; readonly data: Uint8Array };
 
-export interface SessionHandle extends AsyncDisposable {
-  readonly id: number;
-}
-
-/** A float32 array `[..., rows, width]` in the worker. */
-export interface BufferHandle extends AsyncDisposable {
-  readonly id: number;
-}
-
-export type ExecutionProvider = 'cpu' | 'webgpu' | 'cuda';
-
-export interface SessionOptions {
-  /** A serialised ONNX ModelProto, and the bytes of its external initializers by location. */
+/** A serialised ONNX model; its external constants are handed over to the device and must not be used afterwards. */
+export interface SessionModel {
   readonly model: Uint8Array;
   readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[];
-  readonly extra?: Readonly<Record<string, string>>;
+  /** Writes a profile of the runs to files whose names start so; read by `profile.ts`. */
+  readonly profilePrefix?: string;
+}
+
+/** One array of a state: the session input that it feeds and its shape. */
+export interface StateArray {
+  readonly name: string;
+  readonly shape: readonly [batch: number, heads: number, rows: number, width: number];
+}
+
+/** Rows to write into a state's arrays. */
+export interface StateRows {
+  /** Arrays to write, in the order of the data. */
+  readonly names: readonly string[];
+  /** First row for each array and batch element, `[names, batch]`. */
+  readonly rows: Int32Array;
+}
+
+export interface RunRequest {
+  readonly session: number;
+  readonly inputs: Readonly<Record<string, TensorData>>;
+  /** Its arrays are inputs too. */
+  readonly state?: number;
+  /** Outputs to bring back. */
+  readonly outputs: readonly string[];
+  /** An output `[names * batch, heads, length, width]` whose rows go into the state after the run. */
+  readonly append?: StateRows & { readonly output: string };
+}
+
+/** What the main thread asks of the worker. */
+export type Command =
+  | {
+      readonly kind: 'session';
+      readonly model: SessionModel;
+      readonly provider: ExecutionProvider;
+      readonly threads: number;
+    }
+  | { readonly kind: 'release'; readonly id: number }
+  | { readonly kind: 'state'; readonly arrays: readonly StateArray[] }
+  | { readonly kind: 'resize'; readonly state: number; readonly rows: Readonly<Record<string, number>> }
+  | {
+      readonly kind: 'write';
+      readonly state: number;
+      readonly batch: number;
+      readonly rows: StateRows;
+      readonly data: Float32Array;
+    }
+  | { readonly kind: 'run'; readonly request: RunRequest };
+
+export interface DeviceOptions {
+  readonly provider?: ExecutionProvider;
+  /** Threads of one run; 0 lets the runtime take every core. */
+  readonly threads?: number;
+}
+
+/** A worker thread with ONNX Runtime in it. Close it with `await using`. */
+export class Device implements AsyncDisposable {
+  readonly provider: ExecutionProvider;
+  readonly #threads: number;
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  #next = 0;
+  #ended: Error | undefined;
+
+  constructor(options: DeviceOptions = {}) {
+    this.provider = options.provider ?? 'cpu';
+    this.#threads = options.threads ?? 0;
+    // The same module runs as TypeScript from a checkout and as JavaScript from the published package.
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url));
+    this.#worker.unref();
+    this.#worker.on('message', (answer: { id: number; value?: unknown; error?: string }) => {
+      const request = this.#pending.get(answer.id);
+      this.#settled(answer.id);
+      if (answer.error === undefined) request?.resolve(answer.value);
+      else request?.reject(new Memory3Error('unsupported', `The ${this.provider} device failed: ${answer.error}`));
+    });
+    this.#worker.on('error', (error) => this.#end(error));
+    this.#worker.on('exit', (code) => this.#end(new Error(`the device's worker ended with code ${code}`)));
+  }
+
+  /** Compiles a model. @returns its handle. */
+  async session(model: SessionModel): Promise<number> {
+    const buffers = new Set((model.externalData ?? []).map(({ data }) => data.buffer as ArrayBuffer));
+    const command: Command = { kind: 'session', model, provider: this.provider, threads: this.#threads };
+    return (await this.#send(command, [...buffers])) as number;
+  }
+
+  /** Frees a session or a state. */
+  async release(id: number): Promise<void> {
+    await this.#send({ kind: 'release', id });
+  }
+
+  /** Makes arrays of zeros. @returns the state's handle. */
+  async state(arrays: readonly StateArray[]): Promise<number> {
+    return (await this.#send({ kind: 'state', arrays })) as number;
+  }
+
+  /** Changes the number of rows of some arrays of a state; rows that remain keep their values, new ones are zero. */
+  async resize(state: number, rows: Readonly<Record<string, number>>): Promise<void> {
+    await this.#send({ kind: 'resize', state, rows });
+  }
+
+  /** Writes `data` `[names, heads, n, width]` into one batch element of a state; the data is handed over. */
+  async write(state: number, batch: number, rows: StateRows, data: Float32Array): Promise<void> {
+    await this.#send({ kind: 'write', state, batch, rows, data }, [data.buffer as ArrayBuffer]);
+  }
+
+  /** Runs a session. @returns the outputs asked for. */
+  async run(request: RunRequest): Promise<Record<string, TensorData>> {
+    return (await this.#send({ kind: 'run', request })) as Record<string, TensorData>;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end(new Error('the device was closed'));
+    await this.#worker.terminate();
+  }
+
+  #send(command: Command, transfer: ArrayBuffer[] = []): Promise<unknown> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    const id = this.#next++;
+    // An idle device must not keep a finished program alive, a busy one must.
+    if (this.#pending.size === 0) this.#worker.ref();
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, command }, transfer);
+    });
+  }
+
+  #settled(id: number): void {
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) this.#worker.unref();
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const [id, { reject }] of this.#pending) {
+      this.#settled(id);
+      reject(error);
+    }
+  }
 }
