@@ -16,7 +16,7 @@
 import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/weights.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
-import { TransformerBuilder, type TransformerOptions } from './transformer.ts';
+import { type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Scores that the graph computes; the others are made from its outputs. */
 export type GraphScoring = 'received' | 'received-unnormalised' | 'reconstruction' | 'none';
@@ -70,21 +70,7 @@ export function buildWriter(config: ModelConfig, weights: Weights, options: Writ
     if (!options.layers.includes(layer)) continue;
     keysValues.push(outputs.keys, outputs.values);
     if (masks === undefined) continue;
-    const { keyBias, queryMask } = masks;
-    const reduceRows = (type: string, values: string) =>
-      builder.apply(type, [values, builder.integers([2])], { keepdims: 0 });
-    if (keyBias === undefined) {
-      scores.push(reduceRows('ReduceMax', builder.apply('Mul', [outputs.probabilities, queryMask])));
-      continue;
-    }
-    const plain = transformer.scores(outputs.plainQueries, outputs.plainKeys);
-    if (options.scoring === 'received') {
-      const shares = builder.apply('Softmax', [builder.apply('Add', [plain, keyBias])], { axis: -1 });
-      scores.push(reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask])));
-    } else {
-      // log(1) = 0 for the queries that count, log(0) = -infinity for the others.
-      scores.push(reduceRows('ReduceLogSumExp', builder.apply('Add', [plain, builder.apply('Log', [queryMask])])));
-    }
+    scores.push(layerScores(builder, transformer, options.scoring, outputs, masks));
   }
   const joined = builder.apply('Concat', keysValues, { axis: 0 });
   builder.output(joined, names.keysValues, 'float32', ['layers_2_batch', config.kvHeads, 'length', config.headDim]);
@@ -95,9 +81,40 @@ export function buildWriter(config: ModelConfig, weights: Weights, options: Writ
   return builder.finish();
 }
 
-function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats: string) {
+interface ScoreMasks {
+  /** `[batch, 1, group * length, 1]`, 1 for the queries that count. */
+  readonly queryMask: string;
+  /** `[batch, 1, 1, length]`, only for normalised attention. */
+  readonly keyBias: string | undefined;
+}
+
+function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats: string): ScoreMasks {
   const mask = builder.input(writerNames.queryMask, 'float32', ['batch', 1, 'length', 1]);
-  const queryMask = builder.apply('Tile', [mask, repeats]);
-  if (scoring === 'reconstruction') return { queryMask, keyBias: undefined };
-  return { queryMask, keyBias: builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length']) };
+  return {
+    queryMask: builder.apply('Tile', [mask, repeats]),
+    keyBias:
+      scoring === 'received' ? builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length']) : undefined,
+  };
+}
+
+/** One layer's scores, `[batch, kvHeads, length]`. */
+function layerScores(
+  builder: GraphBuilder,
+  transformer: TransformerBuilder,
+  scoring: GraphScoring,
+  outputs: LayerOutputs,
+  { queryMask, keyBias }: ScoreMasks,
+): string {
+  const reduceRows = (type: string, values: string) =>
+    builder.apply(type, [values, builder.integers([2])], { keepdims: 0 });
+  if (scoring === 'reconstruction') {
+    return reduceRows('ReduceMax', builder.apply('Mul', [outputs.probabilities, queryMask]));
+  }
+  const plain = transformer.scores(outputs.plainQueries, outputs.plainKeys);
+  if (keyBias !== undefined) {
+    const shares = builder.apply('Softmax', [builder.apply('Add', [plain, keyBias])], { axis: -1 });
+    return reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask]));
+  }
+  // log(1) = 0 for the queries that count, log(0) = -infinity for the others.
+  return reduceRows('ReduceLogSumExp', builder.apply('Add', [plain, builder.apply('Log', [queryMask])]));
 }

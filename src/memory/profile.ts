@@ -2,6 +2,7 @@
 import { z } from 'zod';
 
 export const scorings = ['received', 'received-unnormalised', 'value-norm', 'reconstruction', 'random'] as const;
+export type Scoring = (typeof scorings)[number];
 export const storages = ['f16', 'int8'] as const;
 
 /** Longest reference, header and body together, in tokens (paper 3.1). */

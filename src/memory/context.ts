@@ -1,0 +1,296 @@
+/**
+ * Reading: a context whose attention sees explicit memories (paper 3.2, Eq. 4).
+ *
+ * Each layer's past is one array of slots in the device:
+ *
+ *   memory layers   [ header | memory 0 | memory 1 | ... | context ]
+ *   other layers    [ header | context ]
+ *
+ * The header's key-values ("<bos>Reference:") are seen at every layer, the memories at the memory layers. All memories
+ * share positions 0..127, the context starts at 128 with its own bos (parallel positions). Which slots are seen is
+ * decided by the bias of each run, so dropping the memories is a matter of bookkeeping and loading others a copy of a few
+ * kilobytes; the context's key-values stay where they are.
+ *
+ * A context without memories has no header and starts at position 0: the ordinary model.
+ */
+
+import { Memory3Error } from '../errors.ts';
+import { type LayerKind, readerNames } from '../graph/reader.ts';
+import type { StateArray, TensorData } from '../runtime/device.ts';
+import type { ExplicitMemory } from './format.ts';
+import type { LanguageModel } from './model.ts';
+import { type MemoryProfile, referenceTokens } from './profile.ts';
+import { masked } from './writer.ts';
+
+/** Slots are added in steps of this many, so that arrays seldom move. */
+const growth = 64;
+
+export interface ContextOptions {
+  /** Sequences that are read side by side; default 1. */
+  readonly batch?: number;
+  /** Null for the ordinary model, without header and memories. */
+  readonly memory: {
+    readonly profile: MemoryProfile;
+    /** Most memories in use at once. */
+    readonly memories: number;
+  } | null;
+}
+
+/** Logits of one or more tokens, row-major. */
+export interface Logits {
+  readonly rows: number;
+  /** `[rows, vocabularySize]` */
+  readonly data: Float32Array;
+}
+
+/** Sequences in progress: their key-values and the memories that they see. Free it with `await using`. */
+export class ReadingContext implements AsyncDisposable {
+  readonly batch: number;
+  readonly #model: LanguageModel;
+  readonly #session: number;
+  readonly #state: number;
+  readonly #memoryLayers: readonly number[];
+  readonly #header: number;
+  /** Header slots that hold their key-values: none until the header has been placed. */
+  #headerSeen = 0;
+  readonly #memorySlots: number;
+  readonly #memories: number;
+  readonly #start: number;
+  /** Slots for the context that every array has at present. */
+  #capacity = growth;
+  /** Tokens read so far, for each sequence. */
+  readonly #lengths: number[];
+  /** Kept tokens of each memory in use, for each sequence. */
+  readonly #used: number[][];
+
+  private constructor(
+    model: LanguageModel,
+    session: number,
+    state: number,
+    options: ContextOptions,
+    slots: { header: number; perMemory: number },
+  ) {
+    this.#model = model;
+    this.#session = session;
+    this.#state = state;
+    this.batch = options.batch ?? 1;
+    this.#memoryLayers = options.memory?.profile.layers ?? [];
+    this.#header = slots.header;
+    this.#memorySlots = slots.perMemory;
+    this.#memories = options.memory?.memories ?? 0;
+    this.#start = options.memory === null ? 0 : referenceTokens;
+    this.#lengths = Array.from({ length: this.batch }, () => 0);
+    this.#used = Array.from({ length: this.batch }, () => []);
+  }
+
+  /** Starts empty sequences; the header's key-values are computed once and copied in. */
+  static async open(model: LanguageModel, options: ContextOptions): Promise<ReadingContext> {
+    const profile = options.memory?.profile;
+    const memoryLayers = profile?.layers ?? [];
+    const session = await model.readerSession(memoryLayers);
+    const header = profile?.header.length ?? 0;
+    const perMemory =
+      profile === undefined ? 0 : profile.keptTokens === 'all' ? referenceTokens - header : profile.keptTokens;
+    const { layers, kvHeads, headDim } = model.config;
+    const batch = options.batch ?? 1;
+    const arrays = Array.from({ length: layers }, (_, layer) => {
+      const memories = memoryLayers.includes(layer) ? (options.memory?.memories ?? 0) * perMemory : 0;
+      const shape = [batch, kvHeads, header + memories + growth, headDim] as const;
+      return pastNames(layer).map((name): StateArray => ({ name, shape }));
+    }).flat();
+    const state = await model.device.state(arrays);
+    const context = new ReadingContext(model, session, state, options, { header, perMemory });
+    if (profile !== undefined) await context.#placeHeader(profile.header);
+    return context;
+  }
+
+  /** Tokens that a sequence has read. */
+  length(element = 0): number {
+    return this.#lengths[element] as number;
+  }
+
+  /**
+   * Drops a sequence's memories and loads others; they are seen by every token read from now on.
+   * @throws Memory3Error "mismatch" if a memory has another shape than the profile's, "usage" if they are too many.
+   */
+  async useMemories(memories: readonly ExplicitMemory[], element = 0): Promise<void> {
+    if (memories.length > this.#memories) {
+      throw new Memory3Error('usage', `${memories.length} memories do not fit a context made for ${this.#memories}.`);
+    }
+    const { kvHeads, headDim } = this.#model.config;
+    const names = this.#memoryLayers.flatMap(pastNames);
+    for (const [index, memory] of memories.entries()) {
+      const fits =
+        memory.layers === this.#memoryLayers.length &&
+        memory.kvHeads === kvHeads &&
+        memory.headDim === headDim &&
+        memory.kept <= this.#memorySlots;
+      if (!fits) {
+        throw new Memory3Error(
+          'mismatch',
+          `A memory of ${memory.layers} layers x ${memory.kvHeads} heads x ${memory.kept} tokens x ${memory.headDim} ` +
+            `does not fit a model with ${names.length / 2} memory layers x ${kvHeads} heads x ${headDim}.`,
+        );
+      }
+      const row = this.#header + index * this.#memorySlots;
+      const rows = new Int32Array(names.length).fill(row);
+      // The device takes the array away; a memory stays as it was.
+      await this.#model.device.write(this.#state, element, { names, rows }, memory.keysValues.slice());
+    }
+    this.#used[element] = memories.map(({ kept }) => kept);
+  }
+
+  /**
+   * Reads the next tokens of every sequence and returns logits.
+   * @param tokens for each sequence its next tokens; lengths may differ, a finished sequence gives none.
+   * @param wanted 'last': logits after each sequence's last token, `[batch, vocabularySize]` (a sequence that gave no
+   * tokens has a row without meaning); 'all': after every token, in order, sequence by sequence.
+   */
+  async extend(tokens: readonly (readonly number[])[], wanted: 'last' | 'all' = 'last'): Promise<Logits> {
+    const length = Math.max(1, ...tokens.map((sequence) => sequence.length));
+    await this.#reserve(Math.max(...this.#lengths) + length);
+    const first = this.#lengths.map((read) => this.#start + read);
+    const rows = tokens.flatMap((sequence, element) =>
+      wanted === 'last'
+        ? [element * length + Math.max(0, sequence.length - 1)]
+        : sequence.map((_, i) => element * length + i),
+    );
+    const outputs = await this.#run(tokens, first, length, rows, [readerNames.logits], this.#appendRows());
+    for (const [element, sequence] of tokens.entries()) {
+      this.#lengths[element] = this.length(element) + sequence.length;
+    }
+    return { rows: rows.length, data: outputs[readerNames.logits]?.data as Float32Array };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#model.device.release(this.#state);
+  }
+
+  /** Puts the header's key-values into the first slots of every layer and sequence. */
+  async #placeHeader(header: readonly number[]): Promise<void> {
+    const keysValues = await this.#model.headerKeysValues(header, () => this.#encodeHeader(header));
+    const names = this.#allNames();
+    for (let element = 0; element < this.batch; element++) {
+      const rows = { names, rows: new Int32Array(names.length) };
+      await this.#model.device.write(this.#state, element, rows, keysValues.slice());
+    }
+    this.#headerSeen = this.#header;
+  }
+
+  /** Reads the header alone, at positions 0, 1, ...; all sequences compute the same, the first one's result is taken. */
+  async #encodeHeader(header: readonly number[]): Promise<Float32Array> {
+    const sequences = this.#lengths.map(() => header);
+    const first = this.#lengths.map(() => 0);
+    const outputs = await this.#run(sequences, first, header.length, [0], [readerNames.keysValues], undefined);
+    const all = outputs[readerNames.keysValues]?.data as Float32Array;
+    const planes = this.#model.config.layers * 2;
+    const size = all.length / (planes * this.batch);
+    const result = new Float32Array(planes * size);
+    for (let plane = 0; plane < planes; plane++) {
+      const start = plane * this.batch * size;
+      result.set(all.subarray(start, start + size), plane * size);
+    }
+    return result;
+  }
+
+  /** One run of the reader: `length` tokens for each sequence (padded), the first at position `first[sequence]`. */
+  #run(
+    tokens: readonly (readonly number[])[],
+    first: readonly number[],
+    length: number,
+    rows: readonly number[],
+    outputs: readonly string[],
+    appendRows: Int32Array | undefined,
+  ): Promise<Record<string, TensorData>> {
+    const ids = new Int32Array(this.batch * length);
+    for (const [element, sequence] of tokens.entries()) ids.set(sequence, element * length);
+    const positions = Float64Array.from(ids, (_, i) => (first[Math.floor(i / length)] as number) + (i % length));
+    return this.#model.device.run({
+      session: this.#session,
+      state: this.#state,
+      inputs: {
+        ...this.#model.tokenInputs(ids, positions, this.batch),
+        ...this.#kindInputs(length),
+        [readerNames.rows]: { type: 'int64', shape: [rows.length], data: BigInt64Array.from(rows, BigInt) },
+      },
+      outputs,
+      ...(appendRows === undefined
+        ? {}
+        : { append: { output: readerNames.keysValues, names: this.#allNames(), rows: appendRows } }),
+    });
+  }
+
+  #allNames(): string[] {
+    return Array.from({ length: this.#model.config.layers }, (_, layer) => pastNames(layer)).flat();
+  }
+
+  /** Slots before the context's first. */
+  #base(kind: LayerKind): number {
+    return this.#header + (kind === 'memory' ? this.#memories * this.#memorySlots : 0);
+  }
+
+  #kind(layer: number): LayerKind {
+    return this.#memoryLayers.includes(layer) ? 'memory' : 'plain';
+  }
+
+  /** Makes room for `count` context tokens. */
+  async #reserve(count: number): Promise<void> {
+    if (count <= this.#capacity) return;
+    this.#capacity = Math.ceil(count / growth) * growth;
+    const rows: Record<string, number> = {};
+    for (let layer = 0; layer < this.#model.config.layers; layer++) {
+      for (const name of pastNames(layer)) rows[name] = this.#base(this.#kind(layer)) + this.#capacity;
+    }
+    await this.#model.device.resize(this.#state, rows);
+  }
+
+  /** Where the next token's key-values go, `[layers * 2, batch]`. */
+  #appendRows(): Int32Array {
+    const { layers } = this.#model.config;
+    return Int32Array.from({ length: layers * 2 * this.batch }, (_, index) => {
+      const layer = Math.floor(index / (2 * this.batch));
+      return this.#base(this.#kind(layer)) + this.length(index % this.batch);
+    });
+  }
+
+  /** What each kind of layer sees: biases over its slots and the new tokens, and how its scores are split. */
+  #kindInputs(length: number): Record<string, TensorData> {
+    const inputs: Record<string, TensorData> = {};
+    const kinds = new Set(Array.from({ length: this.#model.config.layers }, (_, layer) => this.#kind(layer)));
+    for (const kind of kinds) {
+      const slots = this.#base(kind) + this.#capacity;
+      const width = slots + length;
+      const bias = new Float32Array(this.batch * length * width).fill(masked);
+      for (let element = 0; element < this.batch; element++) {
+        for (let i = 0; i < length; i++) {
+          this.#showSlots(bias.subarray((element * length + i) * width), kind, element, i, slots);
+        }
+      }
+      inputs[readerNames.bias(kind)] = { type: 'float32', shape: [this.batch, 1, length, width], data: bias };
+      const split = BigInt64Array.of(BigInt(slots), BigInt(length));
+      inputs[readerNames.split(kind)] = { type: 'int64', shape: [2], data: split };
+    }
+    return inputs;
+  }
+
+  /** Unmasks in one row of a bias what new token number `i` of a sequence sees. */
+  #showSlots(row: Float32Array, kind: LayerKind, element: number, i: number, slots: number): void {
+    row.fill(0, 0, this.#headerSeen);
+    if (kind === 'memory') {
+      for (const [index, kept] of (this.#used[element] as number[]).entries()) {
+        const start = this.#header + index * this.#memorySlots;
+        row.fill(0, start, start + kept);
+      }
+    }
+    const base = this.#base(kind);
+    const length = this.length(element);
+    // A sliding window counts the context's own tokens; header and memories stay in sight.
+    const oldest = Math.max(0, length + i + 1 - (this.#model.config.slidingWindow ?? Number.POSITIVE_INFINITY));
+    if (oldest < length) row.fill(0, base + oldest, base + length);
+    row.fill(0, slots + Math.max(0, oldest - length), slots + i + 1);
+  }
+}
+
+function pastNames(layer: number): [keys: string, values: string] {
+  return [readerNames.pastKeys(layer), readerNames.pastValues(layer)];
+}

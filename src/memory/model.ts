@@ -1,0 +1,121 @@
+/** A model that can run: its file, a device, and the inputs that every graph of it takes. */
+
+import type { Precision } from '../graph/linear.ts';
+import { type OnnxModel, writeOnnx } from '../graph/onnx.ts';
+import { buildReader, readerNames } from '../graph/reader.ts';
+import { buildWriter, type GraphScoring } from '../graph/writer.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { gatherRows } from '../model/quantised.ts';
+import type { Weights, WeightTensor } from '../model/weights.ts';
+import type { Device, TensorData } from '../runtime/device.ts';
+
+/** The part of a model file that computation needs. */
+export interface ModelSource {
+  readonly config: ModelConfig;
+  readonly weights: Weights;
+}
+
+export interface LanguageModelOptions {
+  /** 'f32' unpacks every matrix, for comparisons; default 'file'. */
+  readonly precision?: Precision;
+  /** Sessions of this model write a profile of their runs (`runtime/profile.ts`). */
+  readonly profilePrefix?: string;
+}
+
+/** Runs one model on one device. Graphs are built and compiled when they are first needed. */
+export class LanguageModel {
+  readonly config: ModelConfig;
+  readonly device: Device;
+  readonly #weights: Weights;
+  readonly #embedding: WeightTensor;
+  readonly #options: LanguageModelOptions;
+  readonly #sessions = new Map<string, Promise<number>>();
+  readonly #headers = new Map<string, Promise<Float32Array>>();
+
+  constructor(source: ModelSource, device: Device, options: LanguageModelOptions = {}) {
+    this.config = source.config;
+    this.device = device;
+    this.#weights = source.weights;
+    this.#embedding = source.weights.get('model.embed_tokens.weight');
+    this.#options = options;
+  }
+
+  /** The session that reads and generates, with these layers as memory layers. */
+  readerSession(memoryLayers: readonly number[]): Promise<number> {
+    return this.#session(`reader:${memoryLayers}`, () =>
+      buildReader(this.config, this.#weights, { precision: this.#precision, memoryLayers }),
+    );
+  }
+
+  /** The session that encodes references for these layers. */
+  writerSession(layers: readonly number[], scoring: GraphScoring): Promise<number> {
+    return this.#session(`writer:${scoring}:${layers}`, () =>
+      buildWriter(this.config, this.#weights, { precision: this.#precision, layers, scoring }),
+    );
+  }
+
+  /**
+   * The key-values of a header read alone from position 0, `[layers, 2, kvHeads, header tokens, headDim]`: constant, so
+   * computed once for each header, by whoever asks first.
+   */
+  headerKeysValues(header: readonly number[], compute: () => Promise<Float32Array>): Promise<Float32Array> {
+    const key = `${header}`;
+    let keysValues = this.#headers.get(key);
+    if (keysValues === undefined) {
+      keysValues = compute();
+      this.#headers.set(key, keysValues);
+    }
+    return keysValues;
+  }
+
+  /** Frees every compiled graph; the next call that needs one compiles it again. */
+  async releaseSessions(): Promise<void> {
+    const sessions = await Promise.all(this.#sessions.values());
+    this.#sessions.clear();
+    for (const session of sessions) await this.device.release(session);
+  }
+
+  /**
+   * The inputs that depend on tokens and positions alone: embeddings, rotary tables and their row numbers.
+   * @param tokens batch-major, `batch * length` ids.
+   * @param positions one for each token, any order.
+   */
+  tokenInputs(tokens: ArrayLike<number>, positions: ArrayLike<number>, batch: number): Record<string, TensorData> {
+    const count = tokens.length;
+    const { hiddenSize, headDim, rope } = this.config;
+    const hidden = new Float32Array(count * hiddenSize);
+    gatherRows(this.#embedding, tokens, hidden);
+    const half = headDim / 2;
+    const cos = new Float32Array(count * half);
+    const sin = new Float32Array(count * half);
+    for (let token = 0; token < count; token++) {
+      for (let pair = 0; pair < half; pair++) {
+        const angle = (positions[token] as number) * (rope.inverseFrequencies[pair] as number);
+        cos[token * half + pair] = Math.cos(angle) * rope.attentionScale;
+        sin[token * half + pair] = Math.sin(angle) * rope.attentionScale;
+      }
+    }
+    const rowNumbers = BigInt64Array.from({ length: count }, (_, row) => BigInt(row));
+    return {
+      [readerNames.hidden]: { type: 'float32', shape: [count, hiddenSize], data: hidden },
+      [readerNames.rotaryCos]: { type: 'float32', shape: [count, half], data: cos },
+      [readerNames.rotarySin]: { type: 'float32', shape: [count, half], data: sin },
+      [readerNames.positionIds]: { type: 'int64', shape: [batch, count / batch], data: rowNumbers },
+    };
+  }
+
+  get #precision(): Precision {
+    return this.#options.precision ?? 'file';
+  }
+
+  #session(key: string, build: () => Parameters<typeof writeOnnx>[0]): Promise<number> {
+    let session = this.#sessions.get(key);
+    if (session === undefined) {
+      const { profilePrefix } = this.#options;
+      const model: OnnxModel = writeOnnx(build());
+      session = this.device.session({ ...model, ...(profilePrefix === undefined ? {} : { profilePrefix }) });
+      this.#sessions.set(key, session);
+    }
+    return session;
+  }
+}
