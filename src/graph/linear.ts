@@ -9,8 +9,8 @@
  * so the offsets cost one small f32 product with columns / 32 terms for each row. (A float zero point would make
  * MatMulNBits unpack the whole matrix at every run, measured at 20 times a decoded token's time.)
  */
-import { type DenseTensor, toDense } from '../model/quantised.ts';
-import type { WeightTensor } from '../model/weights.ts';
+import { toDense } from '../model/quantised.ts';
+import type { DenseTensor, WeightTensor } from '../model/weights.ts';
 import type { GraphBuilder } from './graph.ts';
 
 /** 'file': matrices stay as the file stores them; 'f32': everything is unpacked, for checking against other engines. */

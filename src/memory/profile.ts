@@ -1,5 +1,6 @@
 /** Which of a reference's key-values are kept, part of a converted model's identity (paper 3.2, 3.3). */
 import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
 
 export const scorings = ['received', 'received-unnormalised', 'value-norm', 'reconstruction', 'random'] as const;
 export type Scoring = (typeof scorings)[number];
@@ -22,3 +23,35 @@ export const memoryProfileSchema = z.strictObject({
   header: z.array(z.int().nonnegative()).nonempty().readonly(),
 });
 export type MemoryProfile = z.infer<typeof memoryProfileSchema>;
+
+/** Named choices of memory layers; a list of layer numbers is a choice too. */
+export type LayerChoice = 'first-half' | 'middle' | 'all' | `last-${number}` | readonly number[];
+
+/**
+ * The layers of a choice for a model with `layers` layers: the paper's first half (3.3), the middle half that it
+ * suspects to be better, the last n, all, or the given ones.
+ * @throws Memory3Error "usage" for an unknown choice or a layer that the model does not have.
+ * @example memoryLayers('last-20', 30) // [10, ..., 29]
+ */
+export function memoryLayers(choice: LayerChoice | string, layers: number): [number, ...number[]] {
+  const chosen = Array.isArray(choice) ? [...choice] : namedLayers(choice as string, layers);
+  const sorted = [...new Set(chosen)].sort((a, b) => a - b);
+  const [first, ...rest] = sorted;
+  if (first === undefined || sorted.some((layer) => !Number.isInteger(layer) || layer < 0 || layer >= layers)) {
+    throw new Memory3Error('usage', `"${choice}" is no choice of memory layers for a model with ${layers} layers.`, {
+      remedy: 'Use first-half, middle, all, last-N, or layer numbers separated by commas.',
+    });
+  }
+  return [first, ...rest];
+}
+
+function namedLayers(choice: string, layers: number): number[] {
+  const half = Math.floor(layers / 2);
+  const from = (start: number, count: number) => Array.from({ length: count }, (_, i) => start + i);
+  if (choice === 'first-half') return from(0, half);
+  if (choice === 'middle') return from(Math.ceil(layers / 4), half);
+  if (choice === 'all') return from(0, layers);
+  const last = /^last-(\d+)$/.exec(choice)?.[1];
+  if (last !== undefined) return from(layers - Number(last), Number(last));
+  return choice.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : Number.NaN));
+}
