@@ -92,6 +92,25 @@ export class BinaryFile implements Disposable {
   }
 }
 
+/**
+ * A whole text file, with the error that its faults are thrown as.
+ *
+ * @param longest in bytes
+ * @throws Memory3Error "damaged" if it is longer or not valid UTF-8; "not-found"
+ */
+export function readTextFile(path: string, longest: number): { text: string; damaged: BinaryFile['damaged'] } {
+  using file = new BinaryFile(path);
+  const damaged = file.damaged.bind(file);
+  if (file.size > longest) throw damaged(`it has ${file.size} bytes; more than ${longest} are not believable`);
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(file.read(0, file.size, 'the text'));
+    return { text, damaged };
+  } catch (cause) {
+    if (cause instanceof TypeError) throw damaged('it is not valid UTF-8', cause);
+    throw cause;
+  }
+}
+
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }

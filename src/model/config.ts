@@ -24,7 +24,7 @@ export interface ModelConfig {
   readonly queryKeyNorm: boolean;
   /** The output head is the embedding matrix. */
   readonly tiedHead: boolean;
-  /** Keys further back than this are masked; null where every key is seen. */
+  /** A query at position i sees keys at positions above i - slidingWindow; null where it sees all up to itself. */
   readonly slidingWindow: number | null;
   readonly rope: RopeConfig;
 }

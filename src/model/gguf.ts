@@ -16,6 +16,7 @@
 
 import { Memory3Error } from '../errors.ts';
 import { BinaryFile } from './binary-file.ts';
+import type { StoredTensor, TensorFile } from './stored-tensor.ts';
 
 /** A value of the header; 64-bit integers beyond 2^53 are bigint, all others number. */
 export type GgufValue = number | bigint | boolean | string | readonly GgufValue[];
@@ -58,27 +59,10 @@ const tensorTypes = new Map<number, readonly [name: string, blockSize: number, b
   [41, ['Q1_0', 128, 18]],
 ]);
 
-/** Where one tensor lies in its file. */
-export interface GgufTensor {
-  readonly name: string;
-  /** Row-major: the last dimension is contiguous. */
-  readonly shape: readonly number[];
-  /** "F32", "Q4_1", "Q4_K", ... */
-  readonly type: string;
-  /** Position of its first byte in the file. */
-  readonly position: number;
-  readonly byteLength: number;
-}
-
 /** An open GGUF file. */
-export interface GgufFile extends Disposable {
-  readonly path: string;
+export interface GgufFile extends TensorFile {
   readonly version: number;
   readonly metadata: GgufMetadata;
-  /** In the order of the file. */
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** The tensor's bytes as they are in the file. @throws Memory3Error "damaged" */
-  readTensor(tensor: GgufTensor): Uint8Array<ArrayBuffer>;
 }
 
 /** Far above what real models have (Gemma 3: 1.4 million array elements in 15 MB), and small enough for the memory bound. */
@@ -224,8 +208,11 @@ function alignmentOf(metadata: GgufMetadata, cursor: HeaderCursor): number {
   return alignment;
 }
 
-function readTensorTable(cursor: HeaderCursor, count: number, alignment: number): Map<string, GgufTensor> {
-  const entries = new Map<string, Omit<GgufTensor, 'position'> & { readonly offset: number; readonly entry: number }>();
+function readTensorTable(cursor: HeaderCursor, count: number, alignment: number): Map<string, StoredTensor> {
+  const entries = new Map<
+    string,
+    Omit<StoredTensor, 'position'> & { readonly offset: number; readonly entry: number }
+  >();
   for (let index = 0; index < count; index++) {
     const entry = cursor.position;
     const name = cursor.string(`the name of tensor ${index + 1} of ${count}`, limits.tensorNameBytes);
@@ -241,7 +228,7 @@ function readTensorTable(cursor: HeaderCursor, count: number, alignment: number)
     entries.set(name, { name, shape, type, byteLength, offset, entry });
   }
   const dataStart = Math.ceil(cursor.position / alignment) * alignment;
-  const tensors = new Map<string, GgufTensor>();
+  const tensors = new Map<string, StoredTensor>();
   for (const { name, shape, type, byteLength, offset } of entries.values()) {
     const position = dataStart + offset;
     cursor.file.checkInside(position, byteLength, `tensor "${name}"`);
@@ -291,9 +278,9 @@ function readTensorType(
   return { type, byteLength: (elements / blockSize) * blockBytes };
 }
 
-function checkOverlap(tensors: GgufTensor[], cursor: HeaderCursor): void {
+function checkOverlap(tensors: StoredTensor[], cursor: HeaderCursor): void {
   tensors.sort((a, b) => a.position - b.position);
-  let previous: GgufTensor | undefined;
+  let previous: StoredTensor | undefined;
   for (const tensor of tensors) {
     if (previous !== undefined && previous.position + previous.byteLength > tensor.position) {
       throw cursor.file.damaged(`tensors "${previous.name}" and "${tensor.name}" overlap at byte ${tensor.position}`);
