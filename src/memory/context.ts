@@ -109,6 +109,14 @@ export class ReadingContext implements AsyncDisposable {
     return this.#lengths[element] as number;
   }
 
+  /** Forgets what a sequence has read after its first `length` tokens. */
+  rewind(length: number, element = 0): void {
+    if (!Number.isInteger(length) || length < 0 || length > this.length(element)) {
+      throw new Memory3Error('usage', `A context of ${this.length(element)} tokens cannot go back to ${length}.`);
+    }
+    this.#lengths[element] = length;
+  }
+
   /**
    * Drops a sequence's memories and loads others; they are seen by every token read from now on.
    * @throws Memory3Error "mismatch" if a memory has another shape than the profile's, "usage" if they are too many.

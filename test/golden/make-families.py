@@ -15,6 +15,7 @@ import gguf
 import numpy as np
 import torch
 import transformers
+from tokenizers import pre_tokenizers
 from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 HERE = Path(__file__).parent
@@ -62,7 +63,7 @@ def random_model(config):
 
 def tiny_tokenizer(size):
     """Byte-level BPE without merges: as many bytes as the vocabulary has room for."""
-    alphabet = sorted(__import__("tokenizers").pre_tokenizers.ByteLevel.alphabet())
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = ["<|bos|>", "<|eos|>"] + alphabet[: size - 2]
     added = [
         dict(id=i, content=tokens[i], single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
@@ -179,7 +180,11 @@ def make_families():
                 parameter.copy_(parameter.to(torch.bfloat16).float())
         folder = OUT / name
         tokens, tokenizer = tiny_tokenizer(config.vocab_size)
-        expected = cases(model, config)
+        rotary = model.model.rotary_emb
+        expected = dict(
+            config="config.json", inverseFrequencies=rotary.inv_freq.tolist(), attentionScale=rotary.attention_scaling,
+            cases=cases(model, config),
+        )
         sharded = name == "llama-llama3"
         # F32 once, bfloat16 elsewhere; one of them in shards.
         if name in ("llama-llama3", "llama-linear", "mistral-window", "qwen2", "qwen3-yarn"):
@@ -194,7 +199,7 @@ def make_families():
         (folder / "tokenizer_config.json").write_text(json.dumps(dict(
             tokenizer_class="PreTrainedTokenizerFast", bos_token="<|bos|>", eos_token="<|eos|>",
             chat_template="{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}")))
-        (folder / "logits.json").write_text(json.dumps(dict(config="config.json", cases=expected), separators=(",", ":")))
+        (folder / "logits.json").write_text(json.dumps(expected, separators=(",", ":")))
 
 
 def make_blocks():

@@ -1,7 +1,7 @@
-/** Likelihoods out of logits, as the golden files give them. */
-import type { Logits } from '../../src/memory/context.ts';
+/** Likelihoods out of logits. */
+import type { Logits } from '../memory/context.ts';
 
-/** -log P(token) under one row of logits. */
+/** -log P(token) in nats under one row of logits. */
 export function negativeLogLikelihood(logits: Logits, row: number, token: number): number {
   const width = logits.data.length / logits.rows;
   const values = logits.data.subarray(row * width, (row + 1) * width);
@@ -12,7 +12,7 @@ export function negativeLogLikelihood(logits: Logits, row: number, token: number
   return Math.log(sum) + largest - (values[token] as number);
 }
 
-/** Likelihood of each token after the first, given logits after every token but the last. */
+/** Likelihood of each token after the first, given logits after every token (those after the last are not used). */
 export function tokenLikelihoods(logits: Logits, tokens: readonly number[]): number[] {
   return tokens.slice(1).map((token, row) => negativeLogLikelihood(logits, row, token));
 }

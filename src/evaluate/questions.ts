@@ -1,0 +1,136 @@
+/**
+ * Questions with a passage each, as SQuAD has them, turned into questions with one reference each.
+ *
+ * Files are JSON Lines, plain or gzip: contexts {context_id, title, text}, questions {id, question, context_id, answers[],
+ * answer_starts[]}. The reference of a question is the chunk of its passage that holds the first answer; a question whose
+ * answer is cut by a chunk's end is left out and counted, as is one without an answer.
+ */
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
+import { cutReferences, type ReferenceChunk } from '../retrieval/chunks.ts';
+
+const contextSchema = z.object({ context_id: z.union([z.string(), z.number()]), text: z.string().min(1) });
+const questionSchema = z.object({
+  id: z.union([z.string(), z.number()]),
+  question: z.string().min(1),
+  context_id: z.union([z.string(), z.number()]),
+  answers: z.array(z.string()),
+  answer_starts: z.array(z.int().nonnegative()),
+});
+
+export interface QuestionItem {
+  readonly question: string;
+  /** All right answers; the first is the target of the likelihood. */
+  readonly answers: readonly [string, ...string[]];
+  /** The chunk that holds the first answer, then the distractors. */
+  readonly references: readonly ReferenceChunk[];
+}
+
+export interface QuestionSet {
+  readonly items: readonly QuestionItem[];
+  /** Questions left out because their first answer does not lie in one chunk. */
+  readonly cut: number;
+  /** Questions left out because they have no answer. */
+  readonly unanswerable: number;
+}
+
+export interface QuestionOptions {
+  readonly limit: number;
+  /** Chunks of other passages that are recalled beside the right one. */
+  readonly distractors: number;
+  /** Orders questions and draws distractors. */
+  readonly random: () => number;
+  /** Longest body of a reference, in tokens. */
+  readonly maxTokens: number;
+}
+
+/**
+ * Reads questions and cuts their references.
+ * @throws Memory3Error "not-found" or "damaged", naming file and line.
+ */
+export function readQuestions(
+  contextsFile: string,
+  questionsFile: string,
+  tokenizer: Tokenizer,
+  options: QuestionOptions,
+): QuestionSet {
+  const contexts = new Map(readLines(contextsFile, contextSchema).map(({ context_id, text }) => [context_id, text]));
+  const questions = shuffle(readLines(questionsFile, questionSchema), options.random);
+  const chunksOf = new Map<string | number, ReferenceChunk[]>();
+  const cutContext = (id: string | number) => {
+    const text = contexts.get(id);
+    if (text === undefined) {
+      throw new Memory3Error('damaged', `${questionsFile} asks about context ${id}, which ${contextsFile} lacks.`);
+    }
+    const chunks = chunksOf.get(id) ?? [...cutReferences(text, tokenizer, options.maxTokens)];
+    chunksOf.set(id, chunks);
+    return chunks;
+  };
+  const contextIds = [...contexts.keys()];
+  const items: QuestionItem[] = [];
+  let cut = 0;
+  let unanswerable = 0;
+  for (const { question, context_id, answers, answer_starts } of questions) {
+    if (items.length === options.limit) break;
+    const [answer, start] = [answers[0], answer_starts[0]];
+    if (answer === undefined || start === undefined) {
+      unanswerable++;
+      continue;
+    }
+    const holder = cutContext(context_id).find((chunk) => chunk.start <= start && start + answer.length <= chunk.end);
+    if (holder === undefined) {
+      cut++;
+      continue;
+    }
+    const references = [holder];
+    while (references.length <= options.distractors) {
+      const other = pick(contextIds, options.random);
+      if (other !== context_id) references.push(pick(cutContext(other), options.random));
+    }
+    items.push({ question, answers: answers as [string, ...string[]], references });
+  }
+  return { items, cut, unanswerable };
+}
+
+function readLines<T>(file: string, schema: z.ZodType<T>): T[] {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (cause) {
+    throw new Memory3Error('not-found', `${file} cannot be read.`, { cause });
+  }
+  const text = (bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes).toString('utf8');
+  const lines = text.split('\n').map((line, index) => [line, index + 1] as const);
+  return lines
+    .filter(([line]) => line.trim() !== '')
+    .map(([line, number]) => {
+      const parsed = schema.safeParse(parseJson(line, file, number));
+      if (parsed.success) return parsed.data;
+      throw new Memory3Error('damaged', `${file}, line ${number}: ${z.prettifyError(parsed.error)}`);
+    });
+}
+
+function parseJson(line: string, file: string, number: number): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (cause) {
+    throw new Memory3Error('damaged', `${file}, line ${number} is not JSON.`, { cause });
+  }
+}
+
+/** Fisher-Yates. */
+function shuffle<T>(values: readonly T[], random: () => number): T[] {
+  const result = [...values];
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [result[i], result[j]] = [result[j] as T, result[i] as T];
+  }
+  return result;
+}
+
+function pick<T>(values: readonly T[], random: () => number): T {
+  return values[Math.floor(random() * values.length)] as T;
+}
