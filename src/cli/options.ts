@@ -1,0 +1,53 @@
+/** Flags that several commands share. Every value is checked when it is read, by the schema that the library uses. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { z } from 'zod';
+import { type SamplingOptions, samplingSchema } from '../generate/sampling.ts';
+
+/** A flag whose value must satisfy a schema; a wrong value is an error that names flag and value. */
+export function checked(flags: string, description: string, schema: z.ZodType): Option {
+  return new Option(flags, description).argParser((value: string) => {
+    const result = schema.safeParse(value);
+    if (result.success) return result.data;
+    throw new InvalidArgumentError(result.error.issues.map((issue) => issue.message).join('; '));
+  });
+}
+
+/** A flag whose value is a number that must satisfy a schema. */
+export function number(flags: string, description: string, schema: z.ZodType): Option {
+  const numeral = z
+    .string()
+    .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, 'A number is expected.')
+    .transform(Number);
+  return checked(flags, description, numeral.pipe(schema as z.ZodType<unknown, number>));
+}
+
+export interface SamplingFlags {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly seed?: number;
+}
+
+/** Adds the flags of {@link SamplingFlags}; defaults and ranges are the library's. */
+export function addSamplingFlags(command: Command): Command {
+  const { shape } = samplingSchema;
+  const defaults = samplingSchema.parse({});
+  return command
+    .addOption(number('--temperature <t>', '0 is greedy', shape.temperature).default(defaults.temperature))
+    .addOption(number('--top-k <n>', 'draw among the n most probable tokens', shape.topK).default(defaults.topK))
+    .addOption(number('--top-p <p>', 'draw among tokens of this probability', shape.topP).default(defaults.topP))
+    .addOption(number('--min-p <p>', 'leave out the improbable', shape.minP).default(defaults.minP))
+    .addOption(
+      number('--repetition-penalty <x>', 'above 1: repeat less', shape.repetitionPenalty).default(
+        defaults.repetitionPenalty,
+      ),
+    )
+    .addOption(number('--seed <n>', 'the same seed gives the same text', shape.seed));
+}
+
+export function samplingOptions(flags: SamplingFlags): SamplingOptions {
+  const { temperature, topK, topP, minP, repetitionPenalty, seed = null } = flags;
+  return { temperature, topK, topP, minP, repetitionPenalty, seed };
+}

@@ -1,0 +1,56 @@
+/** `memory3 pull`: fetch models, or list what there is. */
+import type { Command } from 'commander';
+import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
+import { fetchModel, listModels } from '../hub/hub.ts';
+import { contextOf, newCommand } from './command.ts';
+import { formatBytes, type Terminal, table } from './terminal.ts';
+
+export function addPull(program: Command, signal: AbortSignal): void {
+  newCommand(program, 'pull [models...]', 'fetch models: by default the language model and the embedder', [
+    'pull',
+    'pull --list',
+    'pull hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF/qwen2.5-0.5b-instruct-q4_0.gguf',
+  ])
+    .option('--list', 'list the known models and whether they are here')
+    .option('--offline', 'never use the network')
+    .action(async (models: string[], flags: { list?: boolean; offline?: boolean; json?: boolean }) => {
+      const { terminal } = contextOf(flags, signal);
+      if (flags.list) {
+        const listed = await listModels();
+        terminal.results(listed, () =>
+          table(
+            ['name', 'use', 'size', 'state', 'licence', 'description'],
+            listed.map((model) => [
+              model.name,
+              model.use,
+              formatBytes(model.bytes),
+              model.state,
+              model.license ?? '?',
+              model.description,
+            ]),
+          ),
+        );
+        return;
+      }
+      for (const name of models.length > 0 ? models : [defaultLanguageModel, defaultEmbedder]) {
+        const path = await fetchWithProgress(name, terminal, signal, flags.offline);
+        terminal.result({ name, path }, () => `${name}  ${path}`);
+      }
+    });
+}
+
+/** {@link fetchModel} with a bar and notices on the terminal. */
+export async function fetchWithProgress(
+  name: string,
+  terminal: Terminal,
+  signal: AbortSignal,
+  offline?: boolean,
+): Promise<string> {
+  using bar = terminal.progress(name, formatBytes);
+  return await fetchModel(name, {
+    signal,
+    ...(offline === undefined ? {} : { offline }),
+    onProgress: ({ done, total }) => bar.update(done, total),
+    onNotice: (message) => terminal.notice(message),
+  });
+}
