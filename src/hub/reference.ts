@@ -41,3 +41,9 @@ export function parseHuggingFaceReference(name: string): HuggingFaceReference {
 export function huggingFaceFile(reference: HuggingFaceReference): string {
   return join('hf', ...reference.repository.split('/'), encodeURIComponent(reference.revision), reference.path);
 }
+
+/** The reference of another file at the top of the same repository and revision. */
+export function siblingReference(name: string, file: string): string {
+  const { repository, revision } = parseHuggingFaceReference(name);
+  return `hf:${repository}/${file}@${revision}`;
+}
