@@ -1,7 +1,7 @@
 /** `memory3 pull`: fetch models, or list what there is. */
 import type { Command } from 'commander';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
-import { fetchModel, listModels } from '../hub/hub.ts';
+import { fetchModel, listModels } from '../hub/fetch.ts';
 import { contextOf, newCommand } from './command.ts';
 import { formatBytes, type Terminal, table } from './terminal.ts';
 
