@@ -21,6 +21,11 @@ import { linear, type Precision } from './linear.ts';
 
 export interface TransformerOptions {
   readonly precision: Precision;
+  /**
+   * Q Kᵀ as one operator that reads K where it lies (CPU, CUDA). WebGPU has no such operator and would send every layer's
+   * scores to the CPU; there K is transposed first.
+   */
+  readonly fusedScores: boolean;
 }
 
 /** Values shared by every layer of one graph. */
@@ -58,7 +63,7 @@ export class TransformerBuilder {
   readonly #builder: GraphBuilder;
   readonly #config: ModelConfig;
   readonly #weights: Weights;
-  readonly #precision: Precision;
+  readonly #options: TransformerOptions;
   readonly #inputs: LayerInputs;
   readonly #group: number;
   /** int64 shapes made once from the run's batch and length. */
@@ -74,7 +79,7 @@ export class TransformerBuilder {
     this.#builder = builder;
     this.#config = config;
     this.#weights = weights;
-    this.#precision = options.precision;
+    this.#options = options;
     this.#inputs = inputs;
     this.#group = config.heads / config.kvHeads;
     const batchLength = builder.apply('Shape', [inputs.positionIds]);
@@ -102,7 +107,7 @@ export class TransformerBuilder {
   head(hidden: string): string {
     const name = this.#config.tiedHead ? 'model.embed_tokens.weight' : 'lm_head.weight';
     const normalised = this.norm(hidden, 'model.norm.weight');
-    return linear(this.#builder, normalised, name, this.#weights.get(name), undefined, this.#precision);
+    return linear(this.#builder, normalised, name, this.#weights.get(name), undefined, this.#options.precision);
   }
 
   #addAndNorm(hidden: string, update: string, name: string): [normalised: string, sum: string] {
@@ -159,10 +164,13 @@ export class TransformerBuilder {
 
   /** Q Kᵀ / sqrt(headDim). */
   scores(queries: string, keys: string): string {
-    return this.#builder.apply('FusedMatMul', [queries, keys], {
-      transB: 1,
-      alpha: { float: 1 / Math.sqrt(this.#config.headDim) },
-    });
+    const b = this.#builder;
+    const scale = 1 / Math.sqrt(this.#config.headDim);
+    if (this.#options.fusedScores) {
+      return b.apply('FusedMatMul', [queries, keys], { transB: 1, alpha: { float: scale } });
+    }
+    const products = b.apply('MatMul', [queries, b.apply('Transpose', [keys], { perm: [0, 1, 3, 2] })]);
+    return b.apply('Mul', [products, b.constant('scale', 'float32', [1], Float32Array.of(scale))]);
   }
 
   #rotate(x: string): string {
@@ -198,12 +206,12 @@ export class TransformerBuilder {
     const stacked = names.length > 1 ? stackRows(tensors) : undefined;
     if (stacked === undefined) {
       return names.map((name, i) =>
-        linear(this.#builder, x, `${name}.weight`, tensors[i] as WeightTensor, biases[i], this.#precision),
+        linear(this.#builder, x, `${name}.weight`, tensors[i] as WeightTensor, biases[i], this.#options.precision),
       );
     }
     const rows = tensors.map((tensor) => tensor.shape[0] as number);
     const bias = biases.every((one) => one !== undefined) ? (stackRows(biases) as DenseTensor) : undefined;
-    const joined = linear(this.#builder, x, names.join('+'), stacked, bias, this.#precision);
+    const joined = linear(this.#builder, x, names.join('+'), stacked, bias, this.#options.precision);
     return this.#builder.applyMany('Split', [joined, this.#builder.integers(rows)], names.length, { axis: -1 });
   }
 

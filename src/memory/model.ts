@@ -3,6 +3,7 @@
 import type { Precision } from '../graph/linear.ts';
 import { type OnnxModel, writeOnnx } from '../graph/onnx.ts';
 import { buildReader, readerNames } from '../graph/reader.ts';
+import type { TransformerOptions } from '../graph/transformer.ts';
 import { buildWriter, type GraphScoring } from '../graph/writer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { gatherRows } from '../model/quantised.ts';
@@ -43,14 +44,14 @@ export class LanguageModel {
   /** The session that reads and generates, with these layers as memory layers. */
   readerSession(memoryLayers: readonly number[]): Promise<number> {
     return this.#session(`reader:${memoryLayers}`, () =>
-      buildReader(this.config, this.#weights, { precision: this.#precision, memoryLayers }),
+      buildReader(this.config, this.#weights, { ...this.#graphOptions, memoryLayers }),
     );
   }
 
   /** The session that encodes references for these layers. */
   writerSession(layers: readonly number[], scoring: GraphScoring): Promise<number> {
     return this.#session(`writer:${scoring}:${layers}`, () =>
-      buildWriter(this.config, this.#weights, { precision: this.#precision, layers, scoring }),
+      buildWriter(this.config, this.#weights, { ...this.#graphOptions, layers, scoring }),
     );
   }
 
@@ -104,8 +105,8 @@ export class LanguageModel {
     };
   }
 
-  get #precision(): Precision {
-    return this.#options.precision ?? 'file';
+  get #graphOptions(): TransformerOptions {
+    return { precision: this.#options.precision ?? 'file', fusedScores: this.device.provider !== 'webgpu' };
   }
 
   #session(key: string, build: () => Parameters<typeof writeOnnx>[0]): Promise<number> {
