@@ -47,7 +47,7 @@ function isDamaged(message: RegExp): (error: unknown) => boolean {
 
 const deep = `{"a":${'['.repeat(100_000)}`;
 const faults: readonly (readonly [what: string, bytes: Uint8Array, message: RegExp])[] = [
-  ['an absurd header length', fileOf(`{${a}}`, 16, 2n ** 63n), /header length \(at byte 0\) is 92233720368547],
+  ['an absurd header length', fileOf(`{${a}}`, 16, 2n ** 63n), /header length \(at byte 0\) is 92233720368547/],
   ['a header length of 0', fileOf(`{${a}}`, 16, 0), /header length \(at byte 0\) is 0/],
   ['a header that is no JSON', fileOf(`{${a},`, 16), /it is not JSON/],
   ['a header that is no object', fileOf('[1,2,3,4]', 0), /does not begin with "\{"/],
