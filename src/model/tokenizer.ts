@@ -53,8 +53,8 @@ export interface Tokenizer {
   /** The bytes that a token adds to a text, possibly part of a character; of a special token its name. */
   tokenBytes(id: number): Uint8Array;
   isSpecial(id: number): boolean;
-  /** The names of all tokens that a template can use and `encode` never produces, special or not ("<think>"). */
-  readonly addedTokens: readonly string[];
+  /** Tokens that a template can use and `encode` never produces, special or not ("<think>"). */
+  readonly addedTokens: readonly AddedToken[];
   /** Whether a text gets a space in front (Llama 2), which decoding takes away again. */
   readonly spaceInFront: boolean;
 }
@@ -150,7 +150,7 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
     vocabularySize: parts.tokens.length,
     bosTokenId: parts.bosTokenId,
     endTokenIds: parts.endTokenIds,
-    addedTokens: parts.addedTokens.map((token) => token.content),
+    addedTokens: parts.addedTokens,
     spaceInFront: parts.space !== 'none',
     encode: (text, options) => encodeRun(options?.continuation === true ? text : withSpace(text, true)),
     encodeWithSpecial: (text) => encodeParts([{ text, special: true }]).tokens,
