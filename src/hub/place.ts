@@ -21,7 +21,7 @@ export interface PlaceOptions {
 }
 
 /** Marks what belongs to a fetch under way, or to one that was killed. */
-const partialMark = '.partial';
+export const partialMark = '.partial';
 /** A fetch under way writes all the time; what nobody touched for this long belonged to a process that was killed. */
 const abandonedAfterMs = 60 * 60 * 1000;
 

@@ -3,11 +3,11 @@
  * size and modification time that the file had then. While those two are unchanged the file need not be hashed again;
  * when they differ, it is.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { ignoreMissing } from './place.ts';
+import { ignoreMissing, partialMark } from './place.ts';
 
 const sealSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -44,7 +44,7 @@ export async function sealHolds(path: string, seal: Seal): Promise<boolean> {
 export async function writeSeal(path: string, sha256: string, origin: string): Promise<void> {
   const now = await stat(path, { bigint: true });
   const seal: Seal = { sha256, bytes: Number(now.size), modified: now.mtimeNs.toString(), origin };
-  const partial = `${path}.${process.pid}.seal`;
+  const partial = `${path}.${randomUUID().slice(0, 8)}${partialMark}`;
   try {
     await writeFile(partial, `${JSON.stringify(seal)}\n`);
     await rename(partial, path + sealExtension);
