@@ -12,10 +12,11 @@ import picocolors from 'picocolors';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import type { AddCommand } from './command.ts';
+import { addDoctor } from './doctor.ts';
 import { exitCodes, exitCodesHelp } from './exit.ts';
 import { addPull } from './pull.ts';
 
-const commands: readonly AddCommand[] = [addPull];
+const commands: readonly AddCommand[] = [addPull, addDoctor];
 
 /** Runs one command line and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {

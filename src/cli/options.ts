@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { type SamplingOptions, samplingSchema } from '../generate/sampling.ts';
+import { type DeviceOptions, type ExecutionProvider, executionProviders } from '../runtime/device.ts';
 
 /** A flag whose value must satisfy a schema; a wrong value is an error that names flag and value. */
 export function checked(flags: string, description: string, schema: z.ZodType): Option {
@@ -19,6 +20,21 @@ export function number(flags: string, description: string, schema: z.ZodType): O
     .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, 'A number is expected.')
     .transform(Number);
   return checked(flags, description, numeral.pipe(schema as z.ZodType<unknown, number>));
+}
+
+export interface DeviceFlags {
+  readonly device: ExecutionProvider;
+  readonly threads?: number;
+}
+
+export function addDeviceFlags(command: Command): Command {
+  return command
+    .addOption(new Option('--device <provider>', 'where to compute').choices(executionProviders).default('cpu'))
+    .addOption(number('--threads <n>', 'threads of one run; by default every core', z.int().min(1).max(256)));
+}
+
+export function deviceOptions({ device, threads }: DeviceFlags): DeviceOptions {
+  return { provider: device, ...(threads === undefined ? {} : { threads }) };
 }
 
 export interface SamplingFlags {

@@ -1,0 +1,33 @@
+/** `memory3 doctor`: is this machine ready? */
+import type { Command } from 'commander';
+import { type Check, examine } from '../generate/doctor.ts';
+import { fetchModel } from '../hub/fetch.ts';
+import { contextOf, newCommand } from './command.ts';
+import { exitCodes } from './exit.ts';
+import { addDeviceFlags, type DeviceFlags, deviceOptions } from './options.ts';
+import type { Terminal } from './terminal.ts';
+
+export function addDoctor(program: Command, signal: AbortSignal): void {
+  const command = newCommand(program, 'doctor', 'check this machine, and run the model on the device', [
+    'doctor',
+    'doctor --device webgpu',
+  ]).option('--model <name>', 'the model to try');
+  addDeviceFlags(command).action(async (flags: DeviceFlags & { model?: string; json?: boolean }) => {
+    const { terminal } = contextOf(flags, signal);
+    const modelPath = flags.model === undefined ? {} : { modelPath: await fetchModel(flags.model, { signal }) };
+    let failed = false;
+    for await (const check of examine({ ...deviceOptions(flags), ...modelPath })) {
+      signal.throwIfAborted();
+      failed ||= check.state === 'failed';
+      terminal.result(check, () => describe(check, terminal));
+    }
+    if (failed) process.exitCode = exitCodes.failure;
+  });
+}
+
+function describe({ state, name, detail, remedy }: Check, { colours }: Terminal): string {
+  const mark = { ok: colours.green('ok     '), warning: colours.yellow('warning'), failed: colours.red('failed ') }[
+    state
+  ];
+  return `${mark} ${name}: ${detail}${remedy === null ? '' : `\n        ${remedy}`}`;
+}
