@@ -31,6 +31,8 @@ let nextHandle = 0;
 async function createSession(model: SessionModel, provider: ExecutionProvider, threads: number): Promise<number> {
   const session = await InferenceSession.create(model.model, {
     executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+    // Errors only: that shapes are computed on the CPU is no news for a user's terminal.
+    logSeverityLevel: 3,
     ...(threads > 0 ? { intraOpNumThreads: threads } : {}),
     ...(model.externalData === undefined ? {} : { externalData: model.externalData }),
     ...(model.profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: model.profilePrefix }),

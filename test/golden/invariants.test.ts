@@ -122,7 +122,7 @@ describe('writing', () => {
   it('gives a reference the same bytes alone and in a batch, for every way to choose tokens', async () => {
     for (const scoring of ['received', 'received-unnormalised', 'value-norm', 'reconstruction', 'random'] as const) {
       const profile: MemoryProfile = { ...eight, layers: [10, 20], scoring, storage: 'int8' };
-      const repeat = opened.file.tokenizer.encode('\n\nRepeat the reference:');
+      const repeat = opened.tokenizer.encode('\n\nRepeat the reference:');
       const together = await writeMemories(model, profile, references, repeat);
       const [alone] = await writeMemories(model, profile, references.slice(1, 2), repeat);
       const [a, b] = [decodeMemory(together[1] as Uint8Array), decodeMemory(alone as Uint8Array)];

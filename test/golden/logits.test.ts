@@ -13,7 +13,8 @@ interface LogitsCase {
   readonly token_nll: readonly number[];
   readonly last_top_ids: readonly number[];
   readonly last_top_logits: readonly number[];
-  readonly greedy32: readonly number[];
+  /** Short prompts only. */
+  readonly greedy32: readonly number[] | null;
 }
 
 let opened: DefaultModel;
@@ -53,7 +54,7 @@ describe('perplexity', () => {
   async function meanLikelihoods(precision: 'file' | 'f32', documents: number): Promise<number[]> {
     const means: number[] = [];
     for (const { tokens: count } of expected.docs.slice(0, documents)) {
-      const tokens = opened.file.tokenizer.encode(texts[means.length]?.text as string).slice(0, count);
+      const tokens = opened.tokenizer.encode(texts[means.length]?.text as string).slice(0, count);
       await using context = await ReadingContext.open(opened.model(precision), { memory: null });
       means.push(mean(tokenLikelihoods(await context.extend([tokens], 'all'), tokens)));
     }
@@ -73,10 +74,10 @@ async function checkCase(model: LanguageModel, expected: LogitsCase): Promise<vo
     const difference = Math.abs((last[id] as number) - (expected.last_top_logits[rank] as number));
     assert.ok(difference < 2e-3, `${expected.prompt}: logit of ${id} is off by ${difference}`);
   }
-  for (const token of expected.greedy32) {
-    const [best, second] = [...last.keys()].sort((a, b) => (last[b] as number) - (last[a] as number));
-    if ((last[best as number] as number) - (last[second as number] as number) <= 0.01) break;
-    assert.equal(best, token, expected.prompt);
+  for (const token of expected.greedy32 ?? []) {
+    const [best, second] = last.toSorted().slice(-2).reverse() as unknown as [number, number];
+    if (best - second <= 0.01) break;
+    assert.equal(last.indexOf(best), token, expected.prompt);
     last = (await context.extend([[token]])).data;
   }
 }

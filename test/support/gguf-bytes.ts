@@ -31,7 +31,7 @@ export interface GgufParts {
 
 export function ggufBytes(parts: GgufParts): Uint8Array {
   const { fields = [], tensors = [], data = new Uint8Array(0) } = parts;
-  const header = concat(
+  const header = joined([
     Buffer.from(parts.magic ?? 'GGUF', 'latin1'),
     u32(parts.version ?? 3),
     u64(parts.tensorCount ?? tensors.length),
@@ -44,7 +44,7 @@ export function ggufBytes(parts: GgufParts): Uint8Array {
       u32(type),
       u64(offset),
     ]),
-  );
+  ]);
   return concat(header, new Uint8Array((32 - (header.length % 32)) % 32), data);
 }
 
@@ -75,6 +75,11 @@ export function string(value: string | Uint8Array, length?: number | bigint): Ui
   return concat(u64(length ?? bytes.length), bytes);
 }
 
-export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+/** `concat` of very many parts. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
+}
+
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  return joined(parts);
 }

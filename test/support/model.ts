@@ -4,9 +4,12 @@ import type { Precision } from '../../src/graph/linear.ts';
 import { modelPath } from '../../src/hub/fetch.ts';
 import { LanguageModel } from '../../src/memory/model.ts';
 import { type ModelFile, openModelFile } from '../../src/model/open.ts';
+import { openTokenizer } from '../../src/model/open-tokenizer.ts';
+import type { Tokenizer } from '../../src/model/tokenizer.ts';
 import { Device } from '../../src/runtime/device.ts';
 
 export interface DefaultModel extends AsyncDisposable {
+  readonly tokenizer: Tokenizer;
   readonly file: ModelFile;
   readonly device: Device;
   /** The model at one precision; graphs are compiled when first used. */
@@ -19,6 +22,7 @@ export async function openDefaultModel(): Promise<DefaultModel> {
   const models = new Map<Precision, LanguageModel>();
   return {
     file,
+    tokenizer: openTokenizer(file.tokenizerSource()),
     device,
     model(precision) {
       const model = models.get(precision) ?? new LanguageModel(file, device, { precision });

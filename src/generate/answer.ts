@@ -1,0 +1,267 @@
+/**
+ * The answering loop (paper 3.1, Fig. 9): prompt chunks, then tokens, with a recall every 64 of them.
+ *
+ *   memory   each prompt chunk of 64 tokens recalls its own memories and is read with them in sight; the first decoded
+ *            chunk keeps those of the last prompt chunk; after every 64 generated tokens these are the next query
+ *   rag      the references that the last prompt chunk would have recalled stand in the prompt as text: the yardstick
+ *   none     the ordinary model
+ *
+ * The answer is a stream of events; what a reader needs at the end (citations, times, counts) comes with the last one.
+ */
+import { z } from 'zod';
+import { ReadingContext } from '../memory/context.ts';
+import { chunkTokens } from '../memory/profile.ts';
+import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
+import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
+import { checkLength, type PromptTokens, promptChunks, withReferences } from './prompt.ts';
+import {
+  type FoundReference,
+  type MemoryRecall,
+  type RecallParts,
+  type RecallTimes,
+  recalledMemories,
+} from './recall.ts';
+import { sample, samplingSchema, seededRandom } from './sampling.ts';
+import { StopStrings, stopStringsSchema } from './stop.ts';
+
+export const answerModes = ['memory', 'rag', 'none'] as const;
+
+export const answerOptionsSchema = samplingSchema.extend({
+  mode: z.enum(answerModes).default('memory'),
+  /** Memories for each chunk, or references in the prompt. */
+  memories: z.int().min(1).max(64).default(recalledMemories),
+  maxTokens: z.int().min(1).default(256),
+  stop: stopStringsSchema.default([]),
+});
+export type AnswerOptions = z.input<typeof answerOptionsSchema>;
+type CheckedOptions = z.infer<typeof answerOptionsSchema>;
+
+/** A model and a bank, ready to answer. */
+export interface Answerer extends Omit<RecallParts, 'repeatPrompt'> {
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: ChatTemplate | null;
+  readonly recall: MemoryRecall;
+}
+
+/** A reference that was in the model's sight while it answered. */
+export interface Citation {
+  readonly document: string;
+  readonly title: string | null;
+  readonly referenceId: number;
+  readonly text: string;
+  /** Search score of its best recall. */
+  readonly score: number;
+  /** Chunks that recalled it. */
+  readonly recalls: number;
+}
+
+export interface AnswerSummary {
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly answerTokens: number;
+  /** 'end': the model ended its answer; 'stop': a stop string; 'length': maxTokens. */
+  readonly finish: 'end' | 'stop' | 'length';
+  /** Best first. */
+  readonly citations: readonly Citation[];
+  /** Milliseconds and rates as they were measured. */
+  readonly times: {
+    /** All recalls together. */
+    readonly recall: RecallTimes;
+    /** From the call to the first token, recall included. */
+    readonly firstToken: number;
+    /** From the first token to the last, recalls included; null for fewer than two tokens. */
+    readonly decodeTokensPerSecond: number | null;
+  };
+}
+
+export type AnswerEvent =
+  | {
+      readonly kind: 'recall';
+      readonly stage: 'prompt' | 'answer';
+      readonly query: string;
+      readonly found: readonly FoundReference[];
+    }
+  | { readonly kind: 'notice'; readonly message: string }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'end'; readonly summary: AnswerSummary };
+
+/**
+ * Answers the last of `messages`.
+ * @throws Memory3Error "usage" for wrong options, "too-long" for a prompt that does not fit.
+ * @example
+ * for await (const event of answer(answerer, [{ role: 'user', content: 'Who wrote it?' }])) {
+ *   if (event.kind === 'text') process.stdout.write(event.text);
+ * }
+ */
+export async function* answer(
+  answerer: Answerer,
+  messages: readonly Message[],
+  options: AnswerOptions = {},
+): AsyncGenerator<AnswerEvent, void> {
+  const checked = answerOptionsSchema.parse(options);
+  const run = new AnswerRun(answerer, checked);
+  yield* run.events(messages);
+}
+
+/** One answer in progress. */
+class AnswerRun {
+  readonly #answerer: Answerer;
+  readonly #options: CheckedOptions;
+  readonly #citations = new Map<number, Citation>();
+  readonly #recallTimes = { embed: 0, search: 0, load: 0 };
+  readonly #started = performance.now();
+
+  constructor(answerer: Answerer, options: CheckedOptions) {
+    this.#answerer = answerer;
+    this.#options = options;
+  }
+
+  async *events(messages: readonly Message[]): AsyncGenerator<AnswerEvent, void> {
+    const { model, bank, profile, tokenizer } = this.#answerer;
+    let { mode } = this.#options;
+    if (mode !== 'none' && bank.stats().references === 0) {
+      yield { kind: 'notice', message: 'The bank is empty: the model answers without memory.' };
+      mode = 'none';
+    }
+    let prompt = this.#encode(messages);
+    if (mode === 'rag') {
+      const { found, event } = await this.#find(promptChunks(prompt, tokenizer).at(-1)?.query ?? '');
+      yield event;
+      prompt = this.#encode(
+        withReferences(
+          messages,
+          found.map(({ reference }) => reference.text),
+        ),
+      );
+    }
+    checkLength(model.config, prompt, this.#options.maxTokens, mode === 'memory');
+
+    const memory = mode === 'memory' ? { profile, memories: this.#options.memories } : null;
+    await using context = await ReadingContext.open(model, { memory });
+    const logits = yield* this.#readPrompt(context, prompt, mode === 'memory');
+    yield* this.#decode(context, prompt, logits, mode === 'memory');
+  }
+
+  #encode(messages: readonly Message[]): PromptTokens {
+    const { chatTemplate, tokenizer } = this.#answerer;
+    return encodeChat(chatTemplate, tokenizer, messages, { addGenerationPrompt: true });
+  }
+
+  /** Reads the prompt, chunk by chunk where chunks recall; returns the logits after its last token. */
+  async *#readPrompt(
+    context: ReadingContext,
+    prompt: PromptTokens,
+    recalls: boolean,
+  ): AsyncGenerator<AnswerEvent, Float32Array> {
+    if (!recalls) return await readPlain(context, prompt.tokens);
+    let logits = new Float32Array();
+    for (const { tokens, query } of promptChunks(prompt, this.#answerer.tokenizer)) {
+      if (query !== '') yield await this.#recall(context, query, 'prompt');
+      logits = new Float32Array((await context.extend([tokens])).data);
+    }
+    return logits;
+  }
+
+  async *#decode(
+    context: ReadingContext,
+    prompt: PromptTokens,
+    firstLogits: Float32Array,
+    recalls: boolean,
+  ): AsyncGenerator<AnswerEvent, void> {
+    const { tokenizer } = this.#answerer;
+    const random = seededRandom(this.#options.seed);
+    const text = createTextStream(tokenizer);
+    const stops = new StopStrings(this.#options.stop);
+    const generated: number[] = [];
+    let logits = firstLogits;
+    let answerText = '';
+    let finish: AnswerSummary['finish'] = 'length';
+    let firstToken = 0;
+    const emit = (piece: string): AnswerEvent[] => {
+      answerText += piece;
+      return piece === '' ? [] : [{ kind: 'text', text: piece }];
+    };
+    while (generated.length < this.#options.maxTokens) {
+      const token = sample(logits, this.#options, random, [...prompt.tokens, ...generated]);
+      if (generated.length === 0) firstToken = performance.now();
+      if (tokenizer.endTokenIds.includes(token)) {
+        finish = 'end';
+        break;
+      }
+      generated.push(token);
+      yield* emit(stops.push(text.push(token)));
+      if (stops.found !== null) {
+        finish = 'stop';
+        break;
+      }
+      if (generated.length === this.#options.maxTokens) break;
+      // The token just drawn opens a new chunk when a whole number of chunks has been read before it.
+      const read = generated.length - 1;
+      if (recalls && read > 0 && read % chunkTokens === 0) {
+        const query = tokenizer.decode(generated.slice(read - chunkTokens, read)).trim();
+        if (query !== '') yield await this.#recall(context, query, 'answer');
+      }
+      logits = (await context.extend([[token]])).data;
+    }
+    if (finish !== 'stop') {
+      yield* emit(stops.push(text.end()));
+      yield* emit(stops.end());
+    }
+    const seconds = (performance.now() - firstToken) / 1000;
+    yield {
+      kind: 'end',
+      summary: {
+        text: answerText,
+        promptTokens: prompt.tokens.length,
+        answerTokens: generated.length,
+        finish,
+        citations: [...this.#citations.values()].sort((a, b) => b.score - a.score),
+        times: {
+          recall: { ...this.#recallTimes },
+          firstToken: firstToken - this.#started,
+          decodeTokensPerSecond: generated.length > 1 ? (generated.length - 1) / seconds : null,
+        },
+      },
+    };
+  }
+
+  async #recall(context: ReadingContext, query: string, stage: 'prompt' | 'answer'): Promise<AnswerEvent> {
+    const { memories, times } = await this.#answerer.recall.recall(query, this.#options.memories);
+    const started = performance.now();
+    await context.useMemories(memories.map(({ memory }) => memory));
+    this.#count(memories, { ...times, load: times.load + performance.now() - started });
+    return { kind: 'recall', stage, query, found: memories.map(({ reference, score }) => ({ reference, score })) };
+  }
+
+  async #find(query: string): Promise<{ found: FoundReference[]; event: AnswerEvent }> {
+    const { hits: found, times } = await this.#answerer.recall.find(query, this.#options.memories);
+    this.#count(found, { ...times, load: 0 });
+    return { found, event: { kind: 'recall', stage: 'prompt', query, found } };
+  }
+
+  #count(found: readonly FoundReference[], times: RecallTimes): void {
+    for (const part of ['embed', 'search', 'load'] as const) this.#recallTimes[part] += times[part];
+    for (const { reference, score } of found) {
+      const earlier = this.#citations.get(reference.id);
+      this.#citations.set(reference.id, {
+        document: reference.documentName,
+        title: reference.documentTitle,
+        referenceId: reference.id,
+        text: reference.text,
+        score: Math.max(score, earlier?.score ?? score),
+        recalls: (earlier?.recalls ?? 0) + 1,
+      });
+    }
+  }
+}
+
+/** Tokens that are read in one run where nothing has to happen between them: wide enough to be fast, small in memory. */
+const plainRun = 256;
+
+async function readPlain(context: ReadingContext, tokens: readonly number[]): Promise<Float32Array> {
+  let logits = new Float32Array();
+  for (let start = 0; start < tokens.length; start += plainRun) {
+    logits = new Float32Array((await context.extend([tokens.slice(start, start + plainRun)])).data);
+  }
+  return logits;
+}
