@@ -1,0 +1,115 @@
+/**
+ * Everything opened together: a model on a device, its memory profile, an embedder, a bank. What the commands and most
+ * programs begin with.
+ */
+import type { BankIdentity, MemoryBank } from '../bank/bank.ts';
+import { type OpenBankOptions, openBank } from '../bank/sqlite.ts';
+import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
+import { type FetchOptions, fetchModel } from '../hub/fetch.ts';
+import { bankPath } from '../hub/home.ts';
+import { chooseProfile, type ProfileChoice, profileIdentity, repeatPrompt } from '../memory/choose-profile.ts';
+import { LanguageModel } from '../memory/model.ts';
+import type { MemoryProfile } from '../memory/profile.ts';
+import { type ChatTemplate, parseChatTemplate } from '../model/chat-template.ts';
+import { type ModelFile, openModelFile } from '../model/open.ts';
+import { openTokenizer } from '../model/open-tokenizer.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
+import { type Embedder, openEmbedder } from '../retrieval/embedder.ts';
+import { Device, type DeviceOptions } from '../runtime/device.ts';
+import type { Answerer } from './answer.ts';
+import { MemoryRecall, type RecallOptions } from './recall.ts';
+
+export interface OpenModelOptions extends DeviceOptions {
+  /** A known name, a path or `hf:owner/repository/file`; default SmolLM2-135M-Instruct. */
+  readonly model?: string;
+  readonly fetch?: FetchOptions;
+  /** What differs from the model's default memory profile. */
+  readonly profile?: ProfileChoice;
+}
+
+/** A model that is ready to write and to read memories. */
+export interface OpenedModel extends AsyncDisposable {
+  readonly file: ModelFile;
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: ChatTemplate | null;
+  readonly model: LanguageModel;
+  readonly profile: MemoryProfile;
+  readonly repeatPrompt: readonly number[];
+}
+
+export interface WorkspaceOptions extends OpenModelOptions {
+  /** A name or a path; default "default". */
+  readonly bank?: string;
+  /** 'write' takes the writer's lock and makes the bank if it is missing; default 'read'. */
+  readonly bankMode?: OpenBankOptions['mode'];
+  readonly embedder?: string;
+  readonly recall?: RecallOptions;
+  readonly onNotice?: (notice: string) => void;
+}
+
+export interface Workspace extends OpenedModel, Answerer {
+  readonly embedder: Embedder;
+  readonly bank: MemoryBank;
+  readonly recall: MemoryRecall;
+}
+
+/**
+ * Fetches a model if need be and opens it.
+ * @throws Memory3Error whatever fetching and opening throw.
+ */
+export async function openModel(options: OpenModelOptions = {}): Promise<OpenedModel> {
+  await using opening = new AsyncDisposableStack();
+  const file = opening.use(await openModelFile(await fetchModel(options.model ?? defaultLanguageModel, options.fetch)));
+  const tokenizer = openTokenizer(file.tokenizerSource());
+  const device = opening.use(new Device(options));
+  const model = new LanguageModel(file, device);
+  const profile = chooseProfile(file.config, tokenizer, options.profile);
+  const resources = opening.move();
+  return {
+    file,
+    tokenizer,
+    chatTemplate: file.chatTemplate === null ? null : parseChatTemplate(file.chatTemplate),
+    model,
+    profile,
+    repeatPrompt: repeatPrompt(tokenizer),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+/** What a bank must have been written with to serve this model, profile and embedder. */
+export async function identityOf(
+  { file, profile }: Pick<OpenedModel, 'file' | 'profile'>,
+  embedder: Embedder,
+): Promise<BankIdentity> {
+  const { name, fingerprint, dimensions } = embedder;
+  return {
+    model: { name: file.name, fingerprint: await file.fingerprint() },
+    profile: profileIdentity(profile),
+    embedder: { name, fingerprint, dimensions },
+  };
+}
+
+/**
+ * Opens a model, an embedder and a bank that belong together.
+ * @throws Memory3Error "mismatch" if the bank was written with others, and whatever opening each of them throws.
+ * @example
+ * await using workspace = await openWorkspace({ bank: 'notes' });
+ * for await (const event of answer(workspace, [{ role: 'user', content: 'What did I write about bees?' }])) { ... }
+ */
+export async function openWorkspace(options: WorkspaceOptions = {}): Promise<Workspace> {
+  await using opening = new AsyncDisposableStack();
+  const opened = opening.use(await openModel(options));
+  const embedder = opening.use(
+    await openEmbedder(options.embedder ?? defaultEmbedder, opened.model.device, options.fetch),
+  );
+  const bank = opening.use(
+    openBank(bankPath(options.bank ?? 'default'), {
+      mode: options.bankMode ?? 'read',
+      identity: await identityOf(opened, embedder),
+      ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }),
+    }),
+  );
+  const recall = new MemoryRecall({ ...opened, bank, embedder }, options.recall);
+  const resources = opening.move();
+  return { ...opened, embedder, bank, recall, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}

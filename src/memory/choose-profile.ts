@@ -1,0 +1,57 @@
+/** From what a user asks for, or nothing, to the memory profile of a model. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { ModelConfig } from '../model/config.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
+import { type MemoryProfile, memoryLayers, memoryProfileSchema, scorings, storages } from './profile.ts';
+
+/** What a user may choose; everything else follows from the model. */
+export const profileChoiceSchema = z.strictObject({
+  /** first-half, middle, all, last-N, or layer numbers separated by commas. */
+  layers: z.string().optional(),
+  keptTokens: memoryProfileSchema.shape.keptTokens.optional(),
+  scoring: z.enum(scorings).optional(),
+  storage: z.enum(storages).optional(),
+});
+export type ProfileChoice = z.input<typeof profileChoiceSchema>;
+
+/** Chosen from the measurements in docs/quality.md. */
+const defaults = { keptTokens: 'all', scoring: 'received', storage: 'int8' } as const;
+
+/** The text that stands for bos while a reference is read (paper 3.2). */
+const headerText = 'Reference:';
+/** The instruction before the second copy of a reference, for reconstruction scores. */
+const repeatText = '\n\nRepeat the reference:';
+
+/**
+ * The memory profile of a model; by default the last two thirds of its layers.
+ * @throws Memory3Error "usage" for layers that the model does not have.
+ */
+export function chooseProfile(config: ModelConfig, tokenizer: Tokenizer, choice: ProfileChoice = {}): MemoryProfile {
+  const checked = profileChoiceSchema.parse(choice);
+  return {
+    layers: memoryLayers(checked.layers ?? `last-${Math.round((config.layers * 2) / 3)}`, config.layers),
+    keptTokens: checked.keptTokens ?? defaults.keptTokens,
+    scoring: checked.scoring ?? defaults.scoring,
+    storage: checked.storage ?? defaults.storage,
+    header: [tokenizer.bosTokenId, ...tokenizer.encode(headerText)],
+  };
+}
+
+/** Token ids of the instruction before the second copy of a reference. */
+export function repeatPrompt(tokenizer: Tokenizer): number[] {
+  return tokenizer.encode(repeatText);
+}
+
+/** Name for people, fingerprint for comparison: memories of another fingerprint do not fit. */
+export function profileIdentity(profile: MemoryProfile): { readonly name: string; readonly fingerprint: string } {
+  const { layers, keptTokens, scoring, storage, header } = profile;
+  const first = layers[0] as number;
+  const last = layers.at(-1) as number;
+  const contiguous = last - first === layers.length - 1;
+  const canonical = JSON.stringify([layers, keptTokens, scoring, storage, header]);
+  return {
+    name: `layers ${contiguous ? `${first}-${last}` : layers.join(',')}, ${keptTokens} tokens by ${scoring}, ${storage}`,
+    fingerprint: createHash('sha256').update(canonical).digest('hex'),
+  };
+}
