@@ -53,68 +53,74 @@ export async function* measureQuality(
   options: QualityOptions,
 ): AsyncGenerator<QualityRow, void> {
   if (items.length === 0) throw new Memory3Error('usage', 'There is no question left to measure with.');
-  const measure = (mode: 'none' | 'rag') =>
-    measureRow(items, mode, null, null, async (item) => {
-      const texts = mode === 'rag' ? item.references.map(({ text }) => text) : [];
-      return { context: await ReadingContext.open(model, { memory: null }), texts, bytes: null };
-    });
-  const measureRow = async (
-    rowItems: readonly QuestionItem[],
-    mode: QualityRow['mode'],
-    layers: string | null,
-    kept: QualityRow['kept'],
-    prepare: (
-      item: QuestionItem,
-    ) => Promise<{ context: ReadingContext; texts: readonly string[]; bytes: number | null }>,
-  ): Promise<QualityRow> => {
-    const sums = { nll: 0, exact: 0, f1: 0, bytes: 0 };
-    for (const item of rowItems) {
-      const { context: opened, texts, bytes } = await prepare(item);
-      await using context = opened;
-      const prefix = texts.map((text) => `Reference: ${text}\n\n`).join('');
-      const prompt = [tokenizer.bosTokenId, ...tokenizer.encode(`${prefix}Question: ${item.question}\nAnswer:`)];
-      const { nll, answer } = await answerItem(context, tokenizer, prompt, item);
-      sums.nll += nll;
-      sums.exact += exactMatch(answer, item.answers);
-      sums.f1 += f1Score(answer, item.answers);
-      sums.bytes += bytes ?? 0;
-    }
-    const count = rowItems.length;
-    const references = rowItems.reduce((sum, { references: own }) => sum + own.length, 0);
-    return {
-      mode,
-      layers,
-      kept,
-      memories: mode === 'none' ? 0 : (items[0] as QuestionItem).references.length,
-      nll: sums.nll / count,
-      exact: sums.exact / count,
-      f1: sums.f1 / count,
-      bytesPerReference: mode === 'memory' ? sums.bytes / references : null,
-      items: count,
-    };
-  };
-
-  yield await measure('none');
-  yield await measure('rag');
+  const plain = () => ReadingContext.open(model, { memory: null });
+  const row = { layers: null, kept: null, items, tokenizer };
+  yield await measureRow({ ...row, mode: 'none', prepare: async () => ({ context: await plain(), text: '' }) });
+  yield await measureRow({
+    ...row,
+    mode: 'rag',
+    prepare: async ({ references }) => ({
+      context: await plain(),
+      text: references.map(({ text }) => `Reference: ${text}\n\n`).join(''),
+    }),
+  });
   await model.releaseSessions();
-  for (const choice of options.layers) {
-    for (const keptTokens of options.kept) {
-      const profile: MemoryProfile = {
-        layers: memoryLayers(choice, model.config.layers),
-        keptTokens,
-        scoring: options.scoring,
-        storage: options.storage,
-        header: options.header,
-      };
-      yield await measureRow(items, 'memory', choice, keptTokens, async (item) => {
-        const stored = await writeMemories(model, profile, item.references, options.repeatPrompt);
+  for (const layers of options.layers) {
+    for (const kept of options.kept) {
+      const { scoring, storage, header, repeatPrompt } = options;
+      const chosen = memoryLayers(layers, model.config.layers);
+      const profile: MemoryProfile = { layers: chosen, keptTokens: kept, scoring, storage, header };
+      const prepare = async ({ references }: QuestionItem): Promise<Prepared> => {
+        const stored = await writeMemories(model, profile, references, repeatPrompt);
         const context = await ReadingContext.open(model, { memory: { profile, memories: stored.length } });
         await context.useMemories(stored.map(decodeMemory));
-        return { context, texts: [], bytes: stored.reduce((sum, { length }) => sum + length, 0) };
-      });
+        return { context, text: '', bytes: stored.reduce((sum, { length }) => sum + length, 0) };
+      };
+      yield await measureRow({ ...row, mode: 'memory', layers, kept, prepare });
     }
     await model.releaseSessions();
   }
+}
+
+/** A context that is ready for an item's prompt, and the text that comes before it. */
+interface Prepared {
+  readonly context: ReadingContext;
+  readonly text: string;
+  /** Size of the item's memories. */
+  readonly bytes?: number;
+}
+
+interface RowRequest extends Pick<QualityRow, 'mode' | 'layers' | 'kept'> {
+  readonly items: readonly QuestionItem[];
+  readonly tokenizer: Tokenizer;
+  readonly prepare: (item: QuestionItem) => Promise<Prepared>;
+}
+
+async function measureRow({ mode, layers, kept, items, tokenizer, prepare }: RowRequest): Promise<QualityRow> {
+  const sums = { nll: 0, exact: 0, f1: 0, bytes: 0, references: 0 };
+  for (const item of items) {
+    const { context: prepared, text, bytes } = await prepare(item);
+    await using context = prepared;
+    const prompt = [tokenizer.bosTokenId, ...tokenizer.encode(`${text}Question: ${item.question}\nAnswer:`)];
+    const { nll, answer } = await answerItem(context, tokenizer, prompt, item);
+    sums.nll += nll;
+    sums.exact += exactMatch(answer, item.answers);
+    sums.f1 += f1Score(answer, item.answers);
+    sums.bytes += bytes ?? 0;
+    sums.references += item.references.length;
+  }
+  const count = items.length;
+  return {
+    mode,
+    layers,
+    kept,
+    memories: mode === 'none' ? 0 : sums.references / count,
+    nll: sums.nll / count,
+    exact: sums.exact / count,
+    f1: sums.f1 / count,
+    bytesPerReference: mode === 'memory' ? sums.bytes / sums.references : null,
+    items: count,
+  };
 }
 
 async function answerItem(

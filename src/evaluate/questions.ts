@@ -10,7 +10,7 @@ import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
-import { cutReferences, type ReferenceChunk } from '../retrieval/chunks.ts';
+import { type Chunk, cutIntoChunks } from '../retrieval/chunks.ts';
 
 const contextSchema = z.object({ context_id: z.union([z.string(), z.number()]), text: z.string().min(1) });
 const questionSchema = z.object({
@@ -26,7 +26,7 @@ export interface QuestionItem {
   /** All right answers; the first is the target of the likelihood. */
   readonly answers: readonly [string, ...string[]];
   /** The chunk that holds the first answer, then the distractors. */
-  readonly references: readonly ReferenceChunk[];
+  readonly references: readonly Chunk[];
 }
 
 export interface QuestionSet {
@@ -59,13 +59,13 @@ export function readQuestions(
 ): QuestionSet {
   const contexts = new Map(readLines(contextsFile, contextSchema).map(({ context_id, text }) => [context_id, text]));
   const questions = shuffle(readLines(questionsFile, questionSchema), options.random);
-  const chunksOf = new Map<string | number, ReferenceChunk[]>();
+  const chunksOf = new Map<string | number, Chunk[]>();
   const cutContext = (id: string | number) => {
     const text = contexts.get(id);
     if (text === undefined) {
       throw new Memory3Error('damaged', `${questionsFile} asks about context ${id}, which ${contextsFile} lacks.`);
     }
-    const chunks = chunksOf.get(id) ?? [...cutReferences(text, tokenizer, options.maxTokens)];
+    const chunks = chunksOf.get(id) ?? [...cutIntoChunks(text, tokenizer, options)];
     chunksOf.set(id, chunks);
     return chunks;
   };
