@@ -1,0 +1,56 @@
+/**
+ * memory3: a local language model that knows your texts, by explicit memory (Memory³, arXiv 2407.01178).
+ *
+ * The library's front door. Everything that a command does is one of these functions.
+ *
+ * @example
+ * import { answer, openWorkspace } from 'memory3';
+ *
+ * await using workspace = await openWorkspace({ bank: 'notes' });
+ * for await (const event of answer(workspace, [{ role: 'user', content: 'What did I write about bees?' }])) {
+ *   if (event.kind === 'text') process.stdout.write(event.text);
+ * }
+ */
+export type {
+  BankIdentity,
+  BankProblem,
+  BankStats,
+  MemoryBank,
+  SearchHit,
+  StoredDocument,
+  StoredReference,
+} from './bank/bank.ts';
+export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
+export { type ErrorCode, Memory3Error } from './errors.ts';
+export {
+  type AnswerEvent,
+  type Answerer,
+  type AnswerOptions,
+  type AnswerSummary,
+  answer,
+  type Citation,
+} from './generate/answer.ts';
+export { MemoryRecall, type Recall, type RecalledMemory, type RecallOptions } from './generate/recall.ts';
+export {
+  identityOf,
+  type OpenedModel,
+  type OpenModelOptions,
+  openModel,
+  openWorkspace,
+  type Workspace,
+  type WorkspaceOptions,
+} from './generate/workspace.ts';
+export { type FetchOptions, fetchModel, listModels } from './hub/fetch.ts';
+export { bankPath, banksFolder, modelsFolder } from './hub/home.ts';
+export { chooseProfile, type ProfileChoice } from './memory/choose-profile.ts';
+export { ReadingContext } from './memory/context.ts';
+export { decodeMemory, type ExplicitMemory, encodeMemory } from './memory/format.ts';
+export { LanguageModel } from './memory/model.ts';
+export { type MemoryProfile, memoryLayers } from './memory/profile.ts';
+export { writeMemories } from './memory/writer.ts';
+export { encodeChat, type Message } from './model/chat-template.ts';
+export { type ModelFile, openModelFile } from './model/open.ts';
+export type { Tokenizer } from './model/tokenizer.ts';
+export { type Embedder, openEmbedder } from './retrieval/embedder.ts';
+export { search } from './retrieval/search.ts';
+export { Device, type DeviceOptions } from './runtime/device.ts';
