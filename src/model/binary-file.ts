@@ -111,6 +111,11 @@ export function readTextFile(path: string, longest: number): { text: string; dam
   }
 }
 
+/** A name from a file as an error shows it: in quotes, control characters escaped, not endless. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.length <= 120 ? name : `${name.slice(0, 120)}...`);
+}
+
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }

@@ -1,5 +1,6 @@
 /** What a file must hold for its configuration: sane numbers, and every tensor in its shape. */
 import { Memory3Error } from '../errors.ts';
+import { quoted } from './binary-file.ts';
 import type { ModelConfig } from './config.ts';
 import { supportedTensorTypes } from './quantised.ts';
 import type { StoredTensor } from './stored-tensor.ts';
@@ -96,13 +97,13 @@ export function checkTensors(
     if (`${tensor.shape}` !== `${shape}`) {
       throw new Memory3Error(
         'damaged',
-        `${path}: tensor "${name}" has the shape [${tensor.shape}]; the configuration says [${shape}].`,
+        `${path}: tensor ${quoted(name)} has the shape [${tensor.shape}]; the configuration says [${shape}].`,
       );
     }
     if (!supportedTensorTypes.includes(tensor.type)) {
       throw new Memory3Error(
         'unsupported',
-        `${path}: tensor "${name}" has the type ${tensor.type}; supported are ${supportedTensorTypes.join(', ')}.`,
+        `${path}: tensor ${quoted(name)} has the type ${tensor.type}; supported are ${supportedTensorTypes.join(', ')}.`,
         { remedy: 'Take another quantisation of the same model, Q4_K_M for example.' },
       );
     }
@@ -116,7 +117,7 @@ export function checkTensors(
 }
 
 function listed(noun: string, names: readonly string[]): string {
-  const shown = names.slice(0, 5).map((name) => `"${name}"`);
+  const shown = names.slice(0, 5).map(quoted);
   const more = names.length > 5 ? ` and ${names.length - 5} more` : '';
   return `${noun}${names.length === 1 ? '' : 's'} ${shown.join(', ')}${more}`;
 }

@@ -6,6 +6,7 @@
  * The rows are put back before anything is decoded. Qwen's files keep Hugging Face's order.
  */
 import { Memory3Error } from '../errors.ts';
+import { quoted } from './binary-file.ts';
 import { type Architecture, architectures, type ModelConfig, type RopeConfig } from './config.ts';
 import { checkConfig, checkTensors, expectedTensors } from './expected-tensors.ts';
 import type { GgufFile, GgufValue } from './gguf.ts';
@@ -66,7 +67,7 @@ function ggufArchitecture(file: GgufFile): Architecture {
   if (architecture === undefined) {
     throw new Memory3Error(
       'unsupported',
-      `${file.path} holds a model of the architecture ${JSON.stringify(name)}; supported are ${architectures.join(', ')}.`,
+      `${file.path} holds a model of the architecture ${quoted(name)}; supported are ${architectures.join(', ')}.`,
     );
   }
   const splits = file.metadata.get('split.count');
@@ -144,7 +145,7 @@ function readScaling(file: GgufFile, read: MetadataReader, headDim: number, cont
     default:
       throw new Memory3Error(
         'unsupported',
-        `${file.path}: RoPE scaling ${JSON.stringify(type)}; supported are none, linear, yarn and Llama 3's.`,
+        `${file.path}: RoPE scaling ${quoted(type)}; supported are none, linear, yarn and Llama 3's.`,
       );
   }
 }
@@ -200,9 +201,8 @@ function metadataReader(file: GgufFile, architecture: Architecture): MetadataRea
 }
 
 function describe(value: GgufValue): string {
-  return typeof value === 'object'
-    ? `an array of ${value.length}`
-    : JSON.stringify(typeof value === 'bigint' ? `${value}` : value);
+  if (typeof value === 'object') return `an array of ${value.length}`;
+  return typeof value === 'string' ? quoted(value) : `${value}`;
 }
 
 /** The file's weights by Hugging Face name. */

@@ -15,7 +15,8 @@
  */
 
 import { Memory3Error } from '../errors.ts';
-import { BinaryFile } from './binary-file.ts';
+import { BinaryFile, quoted } from './binary-file.ts';
+import { HeaderCursor } from './header-cursor.ts';
 import type { StoredTensor, TensorFile } from './stored-tensor.ts';
 
 /** A value of the header; 64-bit integers beyond 2^53 are bigint, all others number. */
@@ -65,10 +66,10 @@ export interface GgufFile extends TensorFile {
   readonly metadata: GgufMetadata;
 }
 
-/** Far above what real models have (Gemma 3: 1.4 million array elements in 15 MB), and small enough for the memory bound. */
+/** Above what real models have (Gemma 3: 0.8 million array elements in 10 MB), and small enough for the memory bound. */
 const limits = {
   headerBytes: 48 * 1024 * 1024,
-  arrayElements: 1 << 21,
+  arrayBytes: 42_000_000,
   arrayDepth: 4,
   keys: 1 << 16,
   tensors: 1 << 16,
@@ -78,7 +79,6 @@ const limits = {
   dimensions: 4,
 };
 
-const windowBytes = 1 << 20;
 const defaultAlignment = 32;
 
 /**
@@ -93,7 +93,7 @@ const defaultAlignment = 32;
 export function openGguf(path: string): GgufFile {
   const file = new BinaryFile(path);
   try {
-    const cursor = new HeaderCursor(file);
+    const cursor = new HeaderCursor(file, limits.headerBytes);
     const { version, tensorCount, keyCount } = readPreamble(cursor);
     const metadata = readMetadata(cursor, keyCount);
     const tensors = readTensorTable(cursor, tensorCount, alignmentOf(metadata, cursor));
@@ -102,7 +102,7 @@ export function openGguf(path: string): GgufFile {
       version,
       metadata,
       tensors,
-      readTensor: (tensor) => file.read(tensor.position, tensor.byteLength, `tensor "${tensor.name}"`),
+      readTensor: (tensor) => file.read(tensor.position, tensor.byteLength, `tensor ${quoted(tensor.name)}`),
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {
@@ -137,9 +137,9 @@ function readMetadata(cursor: HeaderCursor, keyCount: number): Map<string, GgufV
   for (let index = 0; index < keyCount; index++) {
     const start = cursor.position;
     const key = cursor.string(`key ${index + 1} of ${keyCount}`, limits.keyBytes);
-    if (key === '' || key.includes('__proto__')) throw cursor.fault(`a key is named ${JSON.stringify(key)}`, start);
-    if (metadata.has(key)) throw cursor.fault(`key "${key}" stands there twice`, start);
-    const what = `key "${key}"`;
+    if (key === '' || key.includes('__proto__')) throw cursor.fault(`a key is named ${quoted(key)}`, start);
+    if (metadata.has(key)) throw cursor.fault(`key ${quoted(key)} stands there twice`, start);
+    const what = `key ${quoted(key)}`;
     metadata.set(key, readValue(cursor, cursor.u32(`the type of ${what}`), what, 0));
   }
   return metadata;
@@ -148,19 +148,19 @@ function readMetadata(cursor: HeaderCursor, keyCount: number): Map<string, GgufV
 function readValue(cursor: HeaderCursor, type: number, what: string, depth: number): GgufValue {
   switch (type) {
     case 0:
-      return cursor.take(1, what).getUint8(0);
+      return cursor.view.getUint8(cursor.take(1, what));
     case 1:
-      return cursor.take(1, what).getInt8(0);
+      return cursor.view.getInt8(cursor.take(1, what));
     case 2:
-      return cursor.take(2, what).getUint16(0, true);
+      return cursor.view.getUint16(cursor.take(2, what), true);
     case 3:
-      return cursor.take(2, what).getInt16(0, true);
+      return cursor.view.getInt16(cursor.take(2, what), true);
     case 4:
-      return cursor.take(4, what).getUint32(0, true);
+      return cursor.view.getUint32(cursor.take(4, what), true);
     case 5:
-      return cursor.take(4, what).getInt32(0, true);
+      return cursor.view.getInt32(cursor.take(4, what), true);
     case 6:
-      return cursor.take(4, what).getFloat32(0, true);
+      return cursor.view.getFloat32(cursor.take(4, what), true);
     case 7:
       return cursor.boolean(what);
     case 8:
@@ -168,11 +168,11 @@ function readValue(cursor: HeaderCursor, type: number, what: string, depth: numb
     case 9:
       return readArray(cursor, what, depth);
     case 10:
-      return numberIfSafe(cursor.take(8, what).getBigUint64(0, true));
+      return numberIfSafe(cursor.view.getBigUint64(cursor.take(8, what), true));
     case 11:
-      return numberIfSafe(cursor.take(8, what).getBigInt64(0, true));
+      return numberIfSafe(cursor.view.getBigInt64(cursor.take(8, what), true));
     case 12:
-      return cursor.take(8, what).getFloat64(0, true);
+      return cursor.view.getFloat64(cursor.take(8, what), true);
     default:
       throw cursor.fault(`${what} has the value type ${type}, which does not exist`);
   }
@@ -181,15 +181,24 @@ function readValue(cursor: HeaderCursor, type: number, what: string, depth: numb
 /** Fewest bytes that a value of each type takes; an empty string is its length, an empty array its type and length. */
 const smallestValue = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8];
 
+/** About how many bytes of memory an element takes, by type: a string, an array and a bigint have an object of their own. */
+const memoryOfValue = [8, 8, 8, 8, 8, 8, 8, 8, 48, 80, 32, 32, 8];
+
 function readArray(cursor: HeaderCursor, what: string, depth: number): readonly GgufValue[] {
   if (depth === limits.arrayDepth) throw cursor.fault(`${what}: arrays are nested more than ${limits.arrayDepth} deep`);
   const type = cursor.u32(`the element type of ${what}`);
   const smallest = smallestValue[type];
-  if (smallest === undefined) throw cursor.fault(`${what}: the array's element type ${type} does not exist`);
-  const length = cursor.count(`the array length of ${what}`, limits.arrayElements, smallest);
-  cursor.countElements(length, what);
-  const values: GgufValue[] = [];
-  for (let index = 0; index < length; index++) values.push(readValue(cursor, type, what, depth + 1));
+  const memory = memoryOfValue[type];
+  if (smallest === undefined || memory === undefined) {
+    throw cursor.fault(`${what}: the array's element type ${type} does not exist`);
+  }
+  const length = cursor.count(`the array length of ${what}`, limits.arrayBytes / memory, smallest);
+  if (cursor.countMemory(length * memory) > limits.arrayBytes) {
+    throw cursor.fault(`${what}: the header's arrays hold more than is believable`);
+  }
+  // Of its final size at once: growing would need up to twice the memory.
+  const values = new Array<GgufValue>(length);
+  for (let index = 0; index < length; index++) values[index] = readValue(cursor, type, what, depth + 1);
   return values;
 }
 
@@ -216,9 +225,9 @@ function readTensorTable(cursor: HeaderCursor, count: number, alignment: number)
   for (let index = 0; index < count; index++) {
     const entry = cursor.position;
     const name = cursor.string(`the name of tensor ${index + 1} of ${count}`, limits.tensorNameBytes);
-    if (name === '' || name === '__proto__') throw cursor.fault(`a tensor is named ${JSON.stringify(name)}`, entry);
-    if (entries.has(name)) throw cursor.fault(`tensor "${name}" stands there twice`, entry);
-    const what = `tensor "${name}"`;
+    if (name === '' || name === '__proto__') throw cursor.fault(`a tensor is named ${quoted(name)}`, entry);
+    if (entries.has(name)) throw cursor.fault(`tensor ${quoted(name)} stands there twice`, entry);
+    const what = `tensor ${quoted(name)}`;
     const shape = readShape(cursor, what);
     const { type, byteLength } = readTensorType(cursor, what, shape);
     const offset = cursor.u64(`the offset of ${what}`);
@@ -231,7 +240,7 @@ function readTensorTable(cursor: HeaderCursor, count: number, alignment: number)
   const tensors = new Map<string, StoredTensor>();
   for (const { name, shape, type, byteLength, offset } of entries.values()) {
     const position = dataStart + offset;
-    cursor.file.checkInside(position, byteLength, `tensor "${name}"`);
+    cursor.file.checkInside(position, byteLength, `tensor ${quoted(name)}`);
     tensors.set(name, { name, shape, type, position, byteLength });
   }
   checkOverlap([...tensors.values()], cursor);
@@ -283,105 +292,10 @@ function checkOverlap(tensors: StoredTensor[], cursor: HeaderCursor): void {
   let previous: StoredTensor | undefined;
   for (const tensor of tensors) {
     if (previous !== undefined && previous.position + previous.byteLength > tensor.position) {
-      throw cursor.file.damaged(`tensors "${previous.name}" and "${tensor.name}" overlap at byte ${tensor.position}`);
+      throw cursor.file.damaged(
+        `tensors ${quoted(previous.name)} and ${quoted(tensor.name)} overlap at byte ${tensor.position}`,
+      );
     }
     previous = tensor;
-  }
-}
-
-/** Reads the header from front to back through a window, checking each size before it is used. */
-class HeaderCursor {
-  readonly file: BinaryFile;
-  /** Next byte to be read. */
-  position = 0;
-  #window = new Uint8Array(0);
-  #view = new DataView(this.#window.buffer);
-  #windowStart = 0;
-  #elements = 0;
-  readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-  constructor(file: BinaryFile) {
-    this.file = file;
-  }
-
-  /** "damaged" at a byte; without one, at the value just read. */
-  fault(what: string, position = this.position): Memory3Error {
-    return this.file.damaged(`${what} (at byte ${position})`);
-  }
-
-  /** A view of the next `length` bytes, valid until the next call. */
-  take(length: number, what: string): DataView {
-    const from = this.#advance(length, what);
-    return new DataView(this.#window.buffer, from, length);
-  }
-
-  #advance(length: number, what: string): number {
-    let from = this.position - this.#windowStart;
-    if (from + length > this.#window.byteLength) {
-      this.file.checkInside(this.position, length, `${what} (at byte ${this.position})`);
-      if (this.position + length > limits.headerBytes) {
-        throw this.fault(`${what} would make the header longer than ${limits.headerBytes} bytes`);
-      }
-      const size = Math.min(Math.max(length, windowBytes), this.file.size - this.position);
-      this.#window = this.file.read(this.position, size, what);
-      this.#view = new DataView(this.#window.buffer);
-      this.#windowStart = this.position;
-      from = 0;
-    }
-    this.position += length;
-    return from;
-  }
-
-  u32(what: string): number {
-    const from = this.#advance(4, what);
-    return this.#view.getUint32(from, true);
-  }
-
-  /** A size or an offset; none beyond 2^53 can be true. */
-  u64(what: string): number {
-    const from = this.#advance(8, what);
-    const value = this.#view.getUint32(from, true) + this.#view.getUint32(from + 4, true) * 2 ** 32;
-    if (!Number.isSafeInteger(value)) {
-      throw this.fault(`${what} is ${this.#view.getBigUint64(from, true)}, which cannot be`, this.position - 8);
-    }
-    return value;
-  }
-
-  /** How many things of at least `smallest` bytes follow. */
-  count(what: string, limit: number, smallest: number): number {
-    const value = this.u64(what);
-    if (value * smallest > this.file.size - this.position) {
-      throw this.fault(`${what} is ${value}, more than the rest of the file can hold`, this.position - 8);
-    }
-    if (value > limit) throw this.fault(`${what} is ${value}; more than ${limit} is not believable`, this.position - 8);
-    return value;
-  }
-
-  /** Bounds the elements of all arrays together. */
-  countElements(length: number, what: string): void {
-    this.#elements += length;
-    if (this.#elements > limits.arrayElements) {
-      throw this.fault(`${what}: the header's arrays hold more than ${limits.arrayElements} values`, this.position - 8);
-    }
-  }
-
-  boolean(what: string): boolean {
-    const value = this.take(1, what).getUint8(0);
-    if (value > 1) throw this.fault(`${what} is a boolean with the value ${value}`, this.position - 1);
-    return value === 1;
-  }
-
-  string(what: string, limit: number): string {
-    const length = this.u64(`the length of ${what}`);
-    if (length > limit) {
-      throw this.fault(`${what} claims a string of ${length} bytes; ${limit} is the most`, this.position - 8);
-    }
-    const start = this.position;
-    const from = this.#advance(length, what);
-    try {
-      return this.#utf8.decode(this.#window.subarray(from, from + length));
-    } catch {
-      throw this.fault(`${what} is not valid UTF-8`, start);
-    }
   }
 }

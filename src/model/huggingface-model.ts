@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
-import { readTextFile } from './binary-file.ts';
+import { quoted, readTextFile } from './binary-file.ts';
 import { type Architecture, architectures, type ModelConfig } from './config.ts';
 import { checkConfig, checkTensors, expectedTensors } from './expected-tensors.ts';
 import { decodeTensor } from './quantised.ts';
@@ -143,7 +143,7 @@ function readIndex(path: string): Map<string, Set<string>> {
   const byFile = new Map<string, Set<string>>();
   for (const [tensor, file] of Object.entries(parsed.data.weight_map)) {
     if (!/^[\w.-]+\.safetensors$/.test(file))
-      throw damaged(`tensor "${tensor}" is in the file ${JSON.stringify(file)}, which is no plain file name`);
+      throw damaged(`tensor ${quoted(tensor)} is in the file ${quoted(file)}, which is no plain file name`);
     const names = byFile.get(file) ?? new Set();
     byFile.set(file, names.add(tensor));
   }
@@ -155,10 +155,13 @@ function readIndex(path: string): Map<string, Set<string>> {
 function checkListed(file: TensorFile, listed: ReadonlySet<string>, index: string): void {
   const lost = [...listed].find((name) => !file.tensors.has(name));
   if (lost !== undefined)
-    throw new Memory3Error('damaged', `${file.path} lacks tensor "${lost}", which ${index} says it holds.`);
+    throw new Memory3Error('damaged', `${file.path} lacks tensor ${quoted(lost)}, which ${index} says it holds.`);
   const unlisted = [...file.tensors.keys()].find((name) => !listed.has(name));
   if (unlisted !== undefined)
-    throw new Memory3Error('damaged', `${file.path} holds tensor "${unlisted}", which ${index} does not list there.`);
+    throw new Memory3Error(
+      'damaged',
+      `${file.path} holds tensor ${quoted(unlisted)}, which ${index} does not list there.`,
+    );
 }
 
 function readConfig(path: string): ModelConfig {
@@ -199,13 +202,13 @@ function architectureOf(json: unknown, path: string): Architecture {
   if (architecture !== undefined) return architecture;
   throw new Memory3Error(
     'unsupported',
-    `${path} describes a model of the architecture ${JSON.stringify(name) ?? '(none named)'}; supported are ${architectures.join(', ')}.`,
+    `${path} describes a model of the architecture ${typeof name === 'string' ? quoted(name) : '(none named)'}; supported are ${architectures.join(', ')}.`,
   );
 }
 
 function refuseVariants(file: FileConfig, path: string): void {
   const refuse = (what: string) => new Memory3Error('unsupported', `${path}: ${what} is not supported.`);
-  if (file.hidden_act !== 'silu') throw refuse(`the activation ${JSON.stringify(file.hidden_act)}`);
+  if (file.hidden_act !== 'silu') throw refuse(`the activation ${quoted(file.hidden_act)}`);
   if (file.quantization_config !== undefined && file.quantization_config !== null) {
     throw refuse('a quantised safetensors checkpoint (take the plain one, or a GGUF file)');
   }
@@ -238,7 +241,7 @@ function scalingOf(rope: z.infer<typeof ropeSchema>, contextLength: number, path
   ): number => {
     const value = rope[key];
     if (typeof value !== 'number')
-      throw new Memory3Error('damaged', `${path}: RoPE scaling ${JSON.stringify(type)} without "${key}".`);
+      throw new Memory3Error('damaged', `${path}: RoPE scaling ${quoted(type)} without ${quoted(key)}.`);
     return value;
   };
   switch (type) {
@@ -274,7 +277,7 @@ function scalingOf(rope: z.infer<typeof ropeSchema>, contextLength: number, path
     default:
       throw new Memory3Error(
         'unsupported',
-        `${path}: RoPE scaling ${JSON.stringify(type)}; supported are default, linear, llama3 and yarn.`,
+        `${path}: RoPE scaling ${quoted(type)}; supported are default, linear, llama3 and yarn.`,
       );
   }
 }

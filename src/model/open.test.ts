@@ -35,9 +35,8 @@ for (const name of names) {
       assert.equal(model.chatTemplate?.startsWith('{{ bos_token }}'), true);
     });
 
-    test('the GGUF file holds the same model', {
-      skip: !existsSync(ggufPath) && 'written for five of them',
-    }, async () => {
+    if (!existsSync(ggufPath)) return; // Written for five of them.
+    test('the GGUF file holds the same model', async () => {
       using model = await openModelFile(folder);
       using gguf = await openModelFile(ggufPath);
       const { rope, architecture, normEpsilon, ...rest } = model.config;

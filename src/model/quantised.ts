@@ -1,5 +1,6 @@
 /** Weights from the bytes of a file, and what is done with them: unpack, stack, look rows up. */
 import { Memory3Error } from '../errors.ts';
+import { quoted } from './binary-file.ts';
 import { type BlockFormat, blockFormats } from './block-formats.ts';
 import { floatsFromBf16, floatsFromF16 } from './half.ts';
 import type { BlockMatrix, DenseTensor, WeightTensor } from './weights.ts';
@@ -38,7 +39,7 @@ export function decodeTensor(
   if (format === undefined) {
     throw new Memory3Error(
       'unsupported',
-      `Tensor "${name}" has the type ${type}; supported are ${supportedTensorTypes.join(', ')}.`,
+      `Tensor ${quoted(name)} has the type ${type}; supported are ${supportedTensorTypes.join(', ')}.`,
     );
   }
   return decodeBlocks(format, type, shape, bytes, name);
@@ -55,13 +56,13 @@ function decodeBlocks(
   if (rows === undefined || columns === undefined || shape.length !== 2) {
     throw new Memory3Error(
       'damaged',
-      `Tensor "${name}" of type ${type} has the shape [${shape}]; only matrices are stored so.`,
+      `Tensor ${quoted(name)} of type ${type} has the shape [${shape}]; only matrices are stored so.`,
     );
   }
   if (columns % format.fileBlock !== 0) {
     throw new Memory3Error(
       'damaged',
-      `Tensor "${name}" has rows of ${columns} elements, which ${type}'s blocks of ${format.fileBlock} do not divide.`,
+      `Tensor ${quoted(name)} has rows of ${columns} elements, which ${type}'s blocks of ${format.fileBlock} do not divide.`,
     );
   }
   const elements = rows * columns;
@@ -87,7 +88,7 @@ function checkLength(bytes: Uint8Array, expected: number, name: string): void {
   if (bytes.byteLength === expected) return;
   throw new Memory3Error(
     'damaged',
-    `Tensor "${name}" has ${bytes.byteLength} bytes, where its shape and type need ${expected}.`,
+    `Tensor ${quoted(name)} has ${bytes.byteLength} bytes, where its shape and type need ${expected}.`,
   );
 }
 

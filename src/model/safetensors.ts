@@ -8,11 +8,11 @@
  * overlap. A checkpoint in several files has an index: { weight_map: { tensor: file } }.
  */
 import { z } from 'zod';
-import { BinaryFile } from './binary-file.ts';
+import { BinaryFile, quoted } from './binary-file.ts';
 import type { StoredTensor, TensorFile } from './stored-tensor.ts';
 import { parseStrictJson } from './strict-json.ts';
 
-/** A header of 60 000 tensors; real ones have some hundreds. */
+/** A header of 20 000 tensors and more; real ones have some hundreds. */
 const longestHeader = 8 * 1024 * 1024;
 
 const bytesPerElement = new Map([
@@ -60,7 +60,7 @@ export function openSafetensors(path: string): TensorFile {
     return {
       path,
       tensors,
-      readTensor: (tensor) => file.read(tensor.position, tensor.byteLength, `tensor "${tensor.name}"`),
+      readTensor: (tensor) => file.read(tensor.position, tensor.byteLength, `tensor ${quoted(tensor.name)}`),
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {
@@ -94,18 +94,18 @@ function checkMetadata(file: BinaryFile, value: unknown): void {
 
 function readEntry(file: BinaryFile, name: string, value: unknown, dataStart: number): StoredTensor {
   const parsed = entrySchema.safeParse(value);
-  if (!parsed.success) throw file.damaged(`tensor "${name}" has a malformed entry: ${faultsOf(parsed.error)}`);
+  if (!parsed.success) throw file.damaged(`tensor ${quoted(name)} has a malformed entry: ${faultsOf(parsed.error)}`);
   const { dtype, shape, data_offsets } = parsed.data;
   const [begin, end] = data_offsets;
   const elementBytes = bytesPerElement.get(dtype);
-  if (elementBytes === undefined) throw file.damaged(`tensor "${name}" has the unknown type ${JSON.stringify(dtype)}`);
+  if (elementBytes === undefined) throw file.damaged(`tensor ${quoted(name)} has the unknown type ${quoted(dtype)}`);
   const expected = shape.reduce((product, length) => product * length, elementBytes);
   if (end - begin !== expected) {
     throw file.damaged(
-      `tensor "${name}" of type ${dtype} and shape [${shape}] needs ${expected} bytes, its offsets hold ${end - begin}`,
+      `tensor ${quoted(name)} of type ${dtype} and shape [${shape}] needs ${expected} bytes, its offsets hold ${end - begin}`,
     );
   }
-  file.checkInside(dataStart + begin, expected, `tensor "${name}"`);
+  file.checkInside(dataStart + begin, expected, `tensor ${quoted(name)}`);
   return { name, shape, type: dtype, position: dataStart + begin, byteLength: expected };
 }
 
@@ -113,8 +113,8 @@ function checkCoverage(file: BinaryFile, tensors: StoredTensor[], dataStart: num
   tensors.sort((a, b) => a.position - b.position || a.byteLength - b.byteLength);
   let end = dataStart;
   for (const { name, position, byteLength } of tensors) {
-    if (position < end) throw file.damaged(`tensor "${name}" overlaps another at byte ${position}`);
-    if (position > end) throw file.damaged(`there is a gap before tensor "${name}", bytes ${end} to ${position}`);
+    if (position < end) throw file.damaged(`tensor ${quoted(name)} overlaps another at byte ${position}`);
+    if (position > end) throw file.damaged(`there is a gap before tensor ${quoted(name)}, bytes ${end} to ${position}`);
     end = position + byteLength;
   }
   if (end !== file.size)
@@ -126,5 +126,6 @@ export function faultsOf(error: z.ZodError): string {
   return error.issues
     .slice(0, 5)
     .map((issue) => (issue.path.length === 0 ? issue.message : `"${issue.path.join('.')}": ${issue.message}`))
-    .join('; ');
+    .join('; ')
+    .slice(0, 500);
 }

@@ -1,6 +1,8 @@
+import { quoted } from './binary-file.ts';
+
 /** JSON in which nothing is ambiguous: a key that stands twice, or `__proto__`, is an error and not the last one wins. */
 
-const limits = { depth: 32, separators: 1 << 19 };
+const limits = { depth: 32, separators: 1 << 17 };
 
 /**
  * Parses JSON text.
@@ -51,14 +53,14 @@ function isKey(text: string, from: number): boolean {
   return text[at] === ':';
 }
 
-function addKey(keys: Set<string> | undefined, quoted: string, fault: (what: string, cause?: unknown) => Error): void {
+function addKey(keys: Set<string> | undefined, literal: string, fault: (what: string, cause?: unknown) => Error): void {
   let key: string;
   try {
-    key = JSON.parse(quoted);
+    key = JSON.parse(literal);
   } catch (cause) {
-    throw fault(`it is not JSON: the key ${quoted.slice(0, 80)} is malformed`, cause);
+    throw fault(`it is not JSON: the key ${literal.slice(0, 80)} is malformed`, cause);
   }
   if (key === '__proto__') throw fault('a key is named "__proto__"');
-  if (keys?.has(key)) throw fault(`key "${key.slice(0, 200)}" stands there twice`);
+  if (keys?.has(key)) throw fault(`key ${quoted(key)} stands there twice`);
   keys?.add(key);
 }
