@@ -34,7 +34,10 @@ export interface NewDocument {
 
 export interface StoredDocument {
   readonly id: number;
+  /** The name it was first stored under (of those that it still has). */
   readonly name: string;
+  /** Other names that were added with the same content. */
+  readonly aliases: readonly string[];
   readonly title: string | null;
   readonly mediaType: string;
   /** Hex sha256 of the text. */
@@ -42,6 +45,8 @@ export interface StoredDocument {
   readonly characters: number;
   readonly references: number;
   readonly memories: number;
+  /** True after `rewriteBank` until the document is put again: its references must be cut or embedded anew. */
+  readonly pending: boolean;
   /** ISO 8601. */
   readonly addedAt: string;
 }
@@ -65,11 +70,16 @@ export interface SearchHit {
   readonly score: number;
 }
 
-/** added: new; unchanged: same name and content; replaced: same name, new content; alias: content stored under another name. */
+/**
+ * added: new; unchanged: same name and content; replaced: new content under a known name, or a document that was
+ * pending after a rewrite; alias: the content is stored already, under another name that now shares it.
+ */
 export type PutOutcome = 'added' | 'unchanged' | 'replaced' | 'alias';
 
 export interface BankStats {
   readonly documents: number;
+  /** Documents whose references must be written again after `rewriteBank`. */
+  readonly pending: number;
   readonly references: number;
   readonly memories: number;
   readonly memoryBytes: number;
@@ -85,6 +95,9 @@ export interface BankProblem {
 /**
  * Reading is open to any number of processes; one process at a time writes. Every method that writes is one
  * transaction: when it has returned, its effect survives the process being killed.
+ *
+ * Every method throws a Memory3Error "damaged" that names the row when a checksum is wrong, and "mismatch" when the
+ * bank was rewritten for another model since it was opened.
  */
 export interface MemoryBank extends Disposable {
   readonly path: string;
@@ -92,27 +105,52 @@ export interface MemoryBank extends Disposable {
   readonly writable: boolean;
   /** What `name` holds, without its text, or undefined. */
   document(name: string): StoredDocument | undefined;
+  /** Every document once, in the order in which they were added; safe to write between two of them. */
   documents(): IterableIterator<StoredDocument>;
   documentText(id: number): string;
-  /** The outcome that `putDocument` would have, so that embedding can be skipped. */
+  /** The outcome that `putDocument` would have: embedding can be skipped for "unchanged" and "alias". */
   compare(name: string, text: string): PutOutcome;
+  /**
+   * Stores a document under its name. What the name held before is replaced; references whose text and tokens did not
+   * change keep their id, their vector and their memory. For "unchanged" and "alias" `references` is ignored.
+   * Lone surrogates in the text, which UTF-8 cannot hold, become U+FFFD.
+   * @throws Memory3Error "usage" if a reference is not a slice of the text or a vector not a unit vector.
+   */
   putDocument(document: NewDocument): { readonly outcome: PutOutcome; readonly documentId: number };
-  /** @returns false if there was no such document. */
+  /**
+   * Takes the name away and, when no other name shares it, the document with all that belongs to it.
+   * @returns false if there was no such name.
+   */
   removeDocument(name: string): boolean;
+  /** The document's references in order. */
   references(documentId: number): StoredReference[];
   /** @throws Memory3Error "damaged" or "not-found" if there is no such reference or its row is damaged. */
   reference(id: number): StoredReference;
   vector(referenceId: number): Float32Array;
   /** The stored explicit memory's bytes, or undefined for a reference that is still cold. */
   memory(referenceId: number): Uint8Array | undefined;
-  putMemories(memories: readonly { readonly referenceId: number; readonly bytes: Uint8Array }[]): void;
+  /** @throws Memory3Error "not-found" if there is no such reference; then none is stored. */
+  putMemories(memories: readonly NewMemory[]): void;
+  /**
+   * Stores memories that a reader wrote for cold references, in one short transaction, if nobody else is writing.
+   * References that were removed or written by somebody else meanwhile are left as they are.
+   * @returns false if the writer's lock is taken or the bank cannot be written by this process; nothing is stored then.
+   */
+  tryPutMemories(memories: readonly NewMemory[]): boolean;
   /** Ids of references without a memory, ascending, read in pages so that writing between them is safe. */
   coldReferences(): IterableIterator<number>;
   /** Nearest references by cosine similarity, best first. */
   searchVectors(query: Float32Array, count: number): SearchHit[];
-  /** Best references for a text's words (FTS5, BM25), best first. */
+  /** Best references for a text's words (FTS5, BM25), best first; very common words are left out. */
   searchWords(query: string, count: number): SearchHit[];
+  /** Brings the vector index up to date and saves it, so that the next process need not. */
+  prepareSearch(): void;
   stats(): BankStats;
-  /** Reads every row and the index; yields what is wrong. */
+  /** Reads every row and the index, in one consistent view; yields what is wrong. */
   verify(): IterableIterator<BankProblem>;
+}
+
+export interface NewMemory {
+  readonly referenceId: number;
+  readonly bytes: Uint8Array;
 }

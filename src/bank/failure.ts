@@ -1,0 +1,54 @@
+/** SQLite's errors as the project's: what happened to which bank, and what to do. */
+import { Memory3Error } from '../errors.ts';
+
+/** Primary result codes of SQLite (sqlite.org/rescode.html). */
+const sqlite = { perm: 3, busy: 5, locked: 6, readOnly: 8, ioError: 10, full: 13, cannotOpen: 14 } as const;
+
+/** Runs `work` on the bank at `path`; whatever SQLite or the file system throws becomes a Memory3Error. */
+export function named<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw bankError(path, error);
+  }
+}
+
+/** The Memory3Error for anything thrown while a bank was used; other programming errors pass unchanged. */
+export function bankError(path: string, error: unknown): unknown {
+  if (error instanceof Memory3Error || !(error instanceof Error)) return error;
+  const code = 'code' in error ? error.code : undefined;
+  const options = { cause: error };
+  if (code === 'ERR_OUT_OF_RANGE') return damaged(path, `a number is out of range (${error.message})`, error);
+  if (code === 'ERR_SQLITE_ERROR') {
+    const result = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
+    const text = `${path}: ${error.message}`;
+    if (result === sqlite.busy || result === sqlite.locked) {
+      return new Memory3Error('locked', text, { ...options, remedy: 'Another process is using the bank; try again.' });
+    }
+    if (result === sqlite.full) return new Memory3Error('disk', text, { ...options, remedy: 'Free some disk space.' });
+    if (
+      result === sqlite.perm ||
+      result === sqlite.readOnly ||
+      result === sqlite.ioError ||
+      result === sqlite.cannotOpen
+    ) {
+      return new Memory3Error('disk', text, {
+        ...options,
+        remedy: 'Check the permissions of the bank and its folder.',
+      });
+    }
+    // Everything else means that SQLite did not find what this code wrote: a malformed page, a missing table.
+    return damaged(path, error.message, error);
+  }
+  if (typeof code === 'string' && 'syscall' in error)
+    return new Memory3Error('disk', `${path}: ${error.message}`, options);
+  return error;
+}
+
+/** @returns the error for bytes of the bank that are not what was written. */
+export function damaged(path: string, what: string, cause?: unknown): Memory3Error {
+  return new Memory3Error('damaged', `The bank ${path} is damaged: ${what}.`, {
+    cause,
+    remedy: `\`memory3 verify ${path}\` lists the damage; restore the bank from a copy or an export, or add its documents to a new one.`,
+  });
+}

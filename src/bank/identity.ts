@@ -1,0 +1,34 @@
+/** A bank's identity: stored as JSON, compared by fingerprint, refused in words. */
+import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
+import type { BankIdentity } from './bank.ts';
+
+const part = z.strictObject({ name: z.string(), fingerprint: z.string().min(1) });
+export const identitySchema = z.strictObject({
+  model: part,
+  profile: part,
+  embedder: part.extend({ dimensions: z.int().positive() }),
+});
+
+export type IdentityPart = keyof BankIdentity;
+export const identityParts: readonly IdentityPart[] = ['model', 'profile', 'embedder'];
+
+/** The parts in which two identities differ. */
+export function differences(a: BankIdentity, b: BankIdentity): IdentityPart[] {
+  return identityParts.filter(
+    (key) =>
+      a[key].fingerprint !== b[key].fingerprint ||
+      (key === 'embedder' && a.embedder.dimensions !== b.embedder.dimensions),
+  );
+}
+
+/** @throws Memory3Error "mismatch" that names both sides and the command that rewrites the bank. */
+export function checkIdentity(path: string, stored: BankIdentity, wanted: BankIdentity): void {
+  const different = differences(stored, wanted);
+  if (different.length === 0) return;
+  const side = (identity: BankIdentity) =>
+    different.map((key) => `${key} ${identity[key].name} (${identity[key].fingerprint.slice(0, 12)})`).join(', ');
+  throw new Memory3Error('mismatch', `The bank ${path} was written with ${side(stored)}, not with ${side(wanted)}.`, {
+    remedy: `Use what it was written with, or run \`memory3 rewrite ${path}\` to write its memories again.`,
+  });
+}

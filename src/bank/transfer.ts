@@ -1,0 +1,258 @@
+/**
+ * A bank as one portable file: JSON Lines, compressed with gzip. docs/memory-format.md describes it for other programs.
+ *
+ *   {"kind":"memory3-bank","version":1,"identity":{…}}
+ *   {"kind":"document","names":[…],"title":…,"mediaType":…,"text":…}    for each document, followed by its
+ *   {"kind":"reference","start":…,"end":…,"tokens":[…],"vector":base64} in order, and its
+ *   {"kind":"memory","ordinal":…,"bytes":base64}                        for those that are not cold
+ *   {"kind":"end","documents":…,"references":…,"memories":…,"sha256":…} sha256 of all bytes before this line
+ *
+ * Every line is streamed: neither side holds more than one document with its vectors, or one memory, at a time.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream, renameSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createGzip } from 'node:zlib';
+import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
+import type { MemoryBank, NewDocument, NewReference, PutOutcome } from './bank.ts';
+import { bankError } from './failure.ts';
+import { identitySchema } from './identity.ts';
+import { lockForWriting } from './lock.ts';
+import { canWriteBeside } from './open.ts';
+import { checkNonePending } from './rewrite.ts';
+import { openBank } from './sqlite.ts';
+import { toBytes, toFloats } from './tables.ts';
+
+const naturalNumber = z.int().nonnegative();
+const lineSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('memory3-bank'), version: z.literal(1), identity: identitySchema }),
+  z.strictObject({
+    kind: z.literal('document'),
+    names: z.tuple([z.string()], z.string()),
+    title: z.string().nullable(),
+    mediaType: z.string(),
+    text: z.string(),
+  }),
+  z.strictObject({
+    kind: z.literal('reference'),
+    start: naturalNumber,
+    end: naturalNumber,
+    tokens: z.array(naturalNumber),
+    vector: z.base64(),
+  }),
+  z.strictObject({ kind: z.literal('memory'), ordinal: naturalNumber, bytes: z.base64() }),
+  z.strictObject({
+    kind: z.literal('end'),
+    documents: naturalNumber,
+    references: naturalNumber,
+    memories: naturalNumber,
+    sha256: z.string(),
+  }),
+]);
+type Line = z.infer<typeof lineSchema>;
+type LineOf<K extends Line['kind']> = Extract<Line, { kind: K }>;
+
+export interface TransferCounts {
+  readonly documents: number;
+  readonly references: number;
+  readonly memories: number;
+}
+
+/**
+ * Writes the whole bank into `file`. Nobody can write the bank meanwhile; a failure leaves no file and no half file.
+ * @throws Memory3Error "not-found", "locked", "damaged", "disk"; "mismatch" if documents are pending after a rewrite
+ */
+export async function exportBank(bankPath: string, file: string): Promise<TransferCounts> {
+  using cleanUp = new DisposableStack();
+  const bank = cleanUp.use(openBank(bankPath, { mode: 'read' }));
+  if (canWriteBeside(bankPath)) cleanUp.use(lockForWriting(bankPath));
+  const { pending, documents, references, memories } = bank.stats();
+  checkNonePending(bankPath, pending);
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    await pipeline(
+      Readable.from(exportedLines(bank)),
+      createGzip({ level: 1 }),
+      createWriteStream(temporary, { flush: true }),
+    );
+    renameSync(temporary, file);
+  } catch (error) {
+    throw bankError(file, error);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+  return { documents, references, memories };
+}
+
+export interface ImportResult extends TransferCounts {
+  readonly outcomes: Readonly<Record<PutOutcome, number>>;
+}
+
+/**
+ * Puts an exported file's documents into the bank at `bankPath`, which is created if there is none. The whole file is
+ * tested before the first one is stored. Each document is one transaction: interrupted and started again, the import
+ * passes over what is there.
+ * @throws Memory3Error "damaged" if the file is not as it was written, "mismatch" if the bank is of another model
+ */
+export async function importBank(file: string, bankPath: string): Promise<ImportResult> {
+  let header: LineOf<'memory3-bank'> | undefined;
+  for await (const line of checkedLines(file)) if (line.kind === 'memory3-bank') header ??= line;
+  if (header === undefined) throw fault(file, 'its first line is missing');
+  using bank = openBank(bankPath, { mode: 'write', identity: header.identity });
+  const outcomes = { added: 0, unchanged: 0, replaced: 0, alias: 0 };
+  const counts = { documents: 0, references: 0, memories: 0 };
+  let document: LineOf<'document'> | undefined;
+  let references: NewReference[] = [];
+  let stored: readonly number[] | undefined;
+  const store = (): readonly number[] => {
+    if (document === undefined) return [];
+    const { names, title, mediaType, text } = document;
+    const put = (name: string, with_: NewDocument['references']) =>
+      bank.putDocument({ name, title, mediaType, text, references: with_ });
+    const [first, ...aliases] = names;
+    const { outcome, documentId } = put(first, references);
+    outcomes[outcome]++;
+    for (const alias of aliases) put(alias, []);
+    return bank.references(documentId).map(({ id }) => id);
+  };
+  for await (const line of checkedLines(file)) {
+    if (line.kind === 'document' || line.kind === 'end') {
+      stored ??= store();
+      stored = undefined;
+      document = line.kind === 'document' ? line : undefined;
+      references = [];
+      counts.documents += line.kind === 'document' ? 1 : 0;
+    } else if (line.kind === 'reference' && document !== undefined) {
+      const { start, end, tokens, vector } = line;
+      references.push({
+        start,
+        end,
+        tokens,
+        text: document.text.slice(start, end),
+        vector: toFloats(fromBase64(vector)),
+      });
+      counts.references++;
+    } else if (line.kind === 'memory') {
+      stored ??= store();
+      const referenceId = stored[line.ordinal];
+      if (referenceId === undefined) throw fault(file, `a memory has no reference ${line.ordinal}`);
+      if (bank.memory(referenceId) === undefined) bank.putMemories([{ referenceId, bytes: fromBase64(line.bytes) }]);
+      counts.memories++;
+    }
+  }
+  return { ...counts, outcomes };
+}
+
+function* exportedLines(bank: MemoryBank): Generator<string> {
+  const hash = createHash('sha256');
+  const counts = { documents: 0, references: 0, memories: 0 };
+  const written = (line: Line): string => {
+    const text = `${JSON.stringify(line)}\n`;
+    hash.update(text);
+    return text;
+  };
+  yield written({ kind: 'memory3-bank', version: 1, identity: bank.identity });
+  for (const { id, name, aliases, title, mediaType } of bank.documents()) {
+    yield written({ kind: 'document', names: [name, ...aliases], title, mediaType, text: bank.documentText(id) });
+    counts.documents++;
+    const references = bank.references(id);
+    for (const { id: referenceId, start, end, tokens } of references) {
+      const vector = toBase64(toBytes(bank.vector(referenceId)));
+      yield written({ kind: 'reference', start, end, tokens: [...tokens], vector });
+      counts.references++;
+    }
+    for (const { id: referenceId, ordinal } of references) {
+      const bytes = bank.memory(referenceId);
+      if (bytes === undefined) continue;
+      yield written({ kind: 'memory', ordinal, bytes: toBase64(bytes) });
+      counts.memories++;
+    }
+  }
+  yield `${JSON.stringify({ kind: 'end', ...counts, sha256: hash.digest('hex') })}\n`;
+}
+
+/** The file's lines, each tested, the sum at the end. @throws Memory3Error "damaged" that names the line. */
+async function* checkedLines(file: string): AsyncGenerator<Line> {
+  const hash = createHash('sha256');
+  const counts = { documents: 0, references: 0, memories: 0 };
+  let number = 0;
+  let ended = false;
+  for await (const bytes of linesOf(file)) {
+    number++;
+    if (ended) throw fault(file, `line ${number} follows the end`);
+    const line = parsed(file, number, bytes);
+    if ((number === 1) !== (line.kind === 'memory3-bank')) throw fault(file, `line ${number} is out of place`);
+    if (line.kind === 'end') {
+      ended = true;
+      const sound = line.sha256 === hash.digest('hex') && isSame(line, counts);
+      if (!sound) throw fault(file, 'its sum is wrong');
+    } else {
+      hash.update(bytes).update('\n');
+      if (line.kind === 'document') counts.documents++;
+      if (line.kind === 'reference') counts.references++;
+      if (line.kind === 'memory') counts.memories++;
+    }
+    yield line;
+  }
+  if (!ended) throw fault(file, 'its end is missing');
+}
+
+function parsed(file: string, number: number, bytes: Buffer): Line {
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString('utf8'));
+  } catch (error) {
+    throw fault(file, `line ${number} is not JSON`, error);
+  }
+  const line = lineSchema.safeParse(value);
+  if (!line.success) throw fault(file, `line ${number}: ${z.prettifyError(line.error)}`);
+  return line.data;
+}
+
+async function* linesOf(file: string): AsyncGenerator<Buffer> {
+  const input = createReadStream(file);
+  const stream = createGunzip();
+  input.on('error', (error) => stream.destroy(error));
+  let parts: Buffer[] = [];
+  try {
+    for await (const chunk of input.pipe(stream) as AsyncIterable<Buffer>) {
+      let from = 0;
+      for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
+        yield Buffer.concat([...parts, chunk.subarray(from, end)]);
+        parts = [];
+        from = end + 1;
+      }
+      if (from < chunk.length) parts.push(chunk.subarray(from));
+    }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (code === 'ENOENT') throw new Memory3Error('not-found', `There is no file ${path.resolve(file)}.`);
+    if (code.startsWith('Z_')) throw fault(file, 'it is not a whole gzip file', error);
+    throw bankError(file, error);
+  } finally {
+    input.destroy();
+  }
+  if (parts.length > 0) throw fault(file, 'its last line is not whole');
+}
+
+function isSame(a: TransferCounts, b: TransferCounts): boolean {
+  return a.documents === b.documents && a.references === b.references && a.memories === b.memories;
+}
+
+function fault(file: string, what: string, cause?: unknown): Memory3Error {
+  return new Memory3Error('damaged', `The exported bank ${file} is damaged: ${what}.`, {
+    cause,
+    remedy: 'Export the bank again.',
+  });
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+}
+
+function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'base64'));
+}

@@ -1,0 +1,56 @@
+/** Small documents with vectors and memories that follow from their text alone, for the bank's tests. */
+import { createHash } from 'node:crypto';
+import type { BankIdentity, NewDocument, NewReference } from '../../src/bank/bank.ts';
+
+export const dimensions = 48;
+
+export const identity: BankIdentity = {
+  model: { name: 'model-a', fingerprint: 'a'.repeat(64) },
+  profile: { name: 'profile-a', fingerprint: 'b'.repeat(64) },
+  embedder: { name: 'embedder-a', fingerprint: 'c'.repeat(64), dimensions },
+};
+
+/** Endless bytes that follow from a seed. */
+export function bytesFrom(seed: string, length: number): Uint8Array {
+  const blocks = Array.from({ length: Math.ceil(length / 64) }, (_, block) =>
+    createHash('sha512').update(`${seed} ${block}`).digest(),
+  );
+  return Uint8Array.from(Buffer.concat(blocks).subarray(0, length));
+}
+
+/** A unit vector of the text: texts that share words are near to each other. */
+export function vectorOf(text: string): Float32Array {
+  const sum = new Float32Array(dimensions);
+  for (const word of text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [text]) {
+    for (const [index, byte] of bytesFrom(word, dimensions).entries()) sum[index] = (sum[index] ?? 0) + byte - 127.5;
+  }
+  const norm = Math.sqrt(sum.reduce((total, value) => total + value * value, 0));
+  return sum.map((value) => value / norm);
+}
+
+export function memoryOf(text: string, length = 3000): Uint8Array {
+  return bytesFrom(`memory of ${text}`, length);
+}
+
+/** One reference for each sentence. */
+export function documentOf(name: string, text: string): NewDocument {
+  const references: NewReference[] = Array.from(text.matchAll(/[^.。]+[.。]?/gu), ({ 0: piece, index }) => ({
+    text: piece,
+    start: index,
+    end: index + piece.length,
+    tokens: Array.from(piece, (character) => character.codePointAt(0) ?? 0),
+    vector: vectorOf(piece),
+  }));
+  return { name, title: `About ${name}`, mediaType: 'text/plain', text, references };
+}
+
+export const texts: Readonly<Record<string, string>> = {
+  'tower.txt':
+    'The tower was built for the exposition of 1889. It is made of wrought iron. Painters climb it every seven years.',
+  'river.txt':
+    'The river rises in the hills near the border. In spring its water floods the meadows. Otters have come back.',
+  'bread.txt':
+    'Bread needs flour, water, salt and time. The dough of rye is sour. A hot oven gives the crust its colour.',
+  'beijing.txt': '北京是中国的首都。长城在北京的北面。故宫曾经是皇帝的住所。',
+  'naïve.txt': 'A naïve café owner called his dog Zoë. The dog did not care about diaereses.',
+};
