@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, describe, it } from 'node:test';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { documentOf, identity, memoryOf, texts } from '../../test/crash/library.ts';
+import { Memory3Error } from '../errors.ts';
+import type { BankIdentity, MemoryBank } from './bank.ts';
+import { rewriteBank } from './rewrite.ts';
+import { openBank } from './sqlite.ts';
+import { exportBank, importBank } from './transfer.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'memory3-transfer-'));
+after(() => rmSync(folder, { recursive: true }));
+const source = path.join(folder, 'source');
+const file = path.join(folder, 'bank.jsonl.gz');
+{
+  using bank = openBank(source, { mode: 'write', identity });
+  for (const [name, text] of Object.entries(texts)) bank.putDocument(documentOf(name, text));
+  bank.putDocument({ ...documentOf('other name', texts['river.txt'] ?? ''), references: [] });
+  bank.putMemories([2, 3, 9].map((referenceId) => ({ referenceId, bytes: memoryOf(String(referenceId)) })));
+}
+
+/** Everything but ids and dates. */
+function contents(bankPath: string) {
+  using bank = openBank(bankPath, { mode: 'read' });
+  return [...bank.documents()].map(({ id, addedAt, ...document }) => ({
+    document,
+    text: bank.documentText(id),
+    references: bank.references(id).map(({ id: referenceId, documentId, ...reference }) => ({
+      reference,
+      vector: bank.vector(referenceId),
+      memory: bank.memory(referenceId),
+    })),
+  }));
+}
+
+function isError(code: string, pattern: RegExp) {
+  return (error: unknown) => error instanceof Memory3Error && error.code === code && pattern.test(error.message);
+}
+
+describe('a bank as one file', () => {
+  it('is the same bank after the way there and back', async () => {
+    const target = path.join(folder, 'target');
+    const counts = { documents: 5, references: 14, memories: 3 };
+    assert.deepEqual(await exportBank(source, file), counts);
+    const added = await importBank(file, target);
+    assert.deepEqual(added, { ...counts, outcomes: { added: 5, unchanged: 0, replaced: 0, alias: 0 } });
+    assert.deepEqual(contents(target), contents(source));
+    const again = await importBank(file, target);
+    assert.deepEqual(again.outcomes, { added: 0, unchanged: 5, replaced: 0, alias: 0 });
+    assert.deepEqual(contents(target), contents(source));
+    using bank = openBank(target, { mode: 'read', identity });
+    assert.deepEqual([...bank.verify()], []);
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name.endsWith('.tmp')),
+      [],
+    );
+  });
+
+  it('is tested as a whole before anything is stored', async () => {
+    await exportBank(source, file);
+    const bytes = readFileSync(file);
+    const lines = gunzipSync(bytes).toString().trimEnd().split('\n');
+    const changed = (change: (lines: string[]) => string[]) => gzipSync(`${change([...lines]).join('\n')}\n`);
+    const damages: [Uint8Array, RegExp][] = [
+      [bytes.subarray(0, bytes.length - 9), /not a whole gzip file/],
+      [bytes.map((byte, index) => (index === bytes.length >> 1 ? byte ^ 4 : byte)), /is damaged/],
+      [Buffer.from('plain text'), /not a whole gzip file/],
+      [changed((all) => all.slice(0, -1)), /its end is missing/],
+      [changed((all) => all.slice(1)), /line 1 is out of place/],
+      [changed((all) => all.toSpliced(3, 1)), /its sum is wrong/],
+      [changed((all) => all.with(1, (all[1] ?? '').replace('tower', 'power'))), /its sum is wrong/],
+      [changed((all) => all.with(2, '{"kind":"reference"}')), /line 3: /],
+      [changed((all) => all.with(2, '{')), /line 3 is not JSON/],
+      [changed((all) => [...all, all[0] ?? '']), /follows the end/],
+    ];
+    const target = path.join(folder, 'never');
+    for (const [damage, pattern] of damages) {
+      const damagedFile = path.join(folder, 'damaged.gz');
+      writeFileSync(damagedFile, damage);
+      await assert.rejects(importBank(damagedFile, target), isError('damaged', pattern), String(pattern));
+    }
+    await assert.rejects(importBank(path.join(folder, 'no such file'), target), isError('not-found', /no such file/));
+    assert.equal(existsSync(target), false);
+  });
+
+  it('goes into no bank of another model', async () => {
+    await exportBank(source, file);
+    const target = path.join(folder, 'of another');
+    openBank(target, { mode: 'write', identity: { ...identity, model: other('model') } })[Symbol.dispose]();
+    await assert.rejects(importBank(file, target), isError('mismatch', /model-b/));
+  });
+});
+
+describe('rewriting', () => {
+  const rewritten = (name: string, change: Partial<BankIdentity>) => {
+    const target = path.join(folder, name);
+    copyFileSync(source, target);
+    const wanted = { ...identity, ...change };
+    using reader = openBank(target, { mode: 'read', identity });
+    reader.stats();
+    const result = rewriteBank(target, wanted);
+    assert.throws(() => reader.reference(1), isError('mismatch', /./));
+    assert.throws(() => reader.memory(2), isError('mismatch', /./));
+    assert.throws(() => openBank(target, { mode: 'read', identity }), isError('mismatch', /memory3 rewrite/));
+    return { target, wanted, result };
+  };
+  const putAgain = (bank: MemoryBank) => {
+    for (const { id, name, pending } of bank.documents()) {
+      assert.equal(pending, true);
+      const text = bank.documentText(id);
+      assert.equal(bank.compare(name, text), 'replaced');
+      assert.deepEqual(bank.putDocument(documentOf(name, text)), { outcome: 'replaced', documentId: id });
+      assert.equal(bank.compare(name, text), 'unchanged');
+    }
+  };
+
+  it('for another profile makes references cold', () => {
+    const { target, wanted, result } = rewritten('profile', { profile: other('profile') });
+    assert.deepEqual(result, { changed: ['profile'], dropped: { references: 0, vectors: 0, memories: 3 } });
+    using bank = openBank(target, { mode: 'write', identity: wanted });
+    assert.equal([...bank.coldReferences()].length, 14);
+    assert.equal(bank.stats().pending, 0);
+    assert.deepEqual([...bank.verify()], []);
+  });
+
+  it('for another embedder keeps the memories', () => {
+    const { target, wanted, result } = rewritten('embedder', { embedder: { ...other('embedder'), dimensions: 48 } });
+    assert.deepEqual(result, { changed: ['embedder'], dropped: { references: 0, vectors: 14, memories: 0 } });
+    using bank = openBank(target, { mode: 'write', identity: wanted });
+    assert.equal(bank.stats().pending, 5);
+    assert.deepEqual([...bank.verify()], []);
+    putAgain(bank);
+    assert.deepEqual(bank.memory(9), memoryOf('9'));
+    assert.deepEqual(contents(target), contents(source));
+    assert.deepEqual([...bank.verify()], []);
+  });
+
+  it('for another model keeps the documents, and an interrupted rewrite is known', async () => {
+    const { target, wanted, result } = rewritten('model', { model: other('model') });
+    assert.deepEqual(result, { changed: ['model'], dropped: { references: 14, vectors: 14, memories: 3 } });
+    await assert.rejects(exportBank(target, file), isError('mismatch', /5 documents .* wait/));
+    using bank = openBank(target, { mode: 'write', identity: wanted });
+    assert.deepEqual(bank.searchWords('tower', 5), []);
+    putAgain(bank);
+    assert.equal(bank.stats().references, 14);
+    assert.equal([...bank.coldReferences()].length, 14);
+    assert.equal(bank.searchWords('tower', 5).length, 1);
+    assert.deepEqual([...bank.verify()], []);
+  });
+
+  it('for the same identity changes nothing', () => {
+    const target = path.join(folder, 'same');
+    copyFileSync(source, target);
+    assert.deepEqual(rewriteBank(target, identity).changed, []);
+    assert.deepEqual(contents(target), contents(source));
+  });
+});
+
+function other(part: string) {
+  return { name: `${part}-b`, fingerprint: 'e'.repeat(64) };
+}

@@ -1,0 +1,159 @@
+/**
+ * Kills a process that adds to a bank, again and again, and looks what is left.
+ *
+ * After each SIGKILL the bank is opened and verified: everything that the process acknowledged on its stdout is there,
+ * nothing is half there, the search finds the same by its index as without. Then the command runs again on the same
+ * bank and goes on where it stopped.
+ *
+ *   npm run test:crash -- --kills 200 [--seed text]
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { openBank } from '../../src/bank/sqlite.ts';
+import { bytesFrom } from './library.ts';
+
+/** What a command that writes a bank prints when something has been stored. Other lines are passed over. */
+export type Acknowledgement =
+  | { readonly event: 'document'; readonly name: string; readonly contentHash: string }
+  | { readonly event: 'memories'; readonly documentId: number; readonly referenceIds: readonly number[] };
+
+/** The command that is killed. */
+const command = (bankPath: string, seed: string): string[] => [
+  path.join(import.meta.dirname, 'writer.ts'),
+  bankPath,
+  seed,
+];
+
+export interface KillOptions {
+  readonly kills: number;
+  readonly seed: string;
+  /** Told after each kill what was found. */
+  readonly onKill?: (report: string) => void;
+}
+
+/** @throws AssertionError that names the kill if anything acknowledged is missing or anything is half there. */
+export async function killAgainAndAgain({ kills, seed, onKill }: KillOptions): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'memory3-kills-'));
+  try {
+    const acknowledged = new Map<string, string>();
+    const memories = new Map<number, readonly number[]>();
+    let bankNumber = 0;
+    for (let kill = 0; kill < kills; ) {
+      const bankPath = path.join(folder, `bank-${bankNumber}`);
+      const random = new DataView(bytesFrom(`${seed} ${kill}`, 8).buffer);
+      // One in five while it starts; the others up to 0.6 s after it began to store.
+      const moment = random.getUint32(4) / 2 ** 32;
+      const run = await runAndKill(
+        command(bankPath, `${seed} ${bankNumber}`),
+        random.getUint32(0) % 5 === 0 ? { afterStart: moment * 500 } : { afterFirst: moment * 600 },
+      );
+      for (const line of run.lines) {
+        if (line.event === 'document') acknowledged.set(line.name, line.contentHash);
+        else memories.set(line.documentId, [...(memories.get(line.documentId) ?? []), ...line.referenceIds]);
+      }
+      if (run.killed) kill++;
+      if (acknowledged.size > 0) onKill?.(`kill ${kill}: ${checkBank(bankPath, acknowledged, memories)}`);
+      if (!run.killed) {
+        bankNumber++;
+        acknowledged.clear();
+        memories.clear();
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+interface Run {
+  readonly lines: readonly Acknowledgement[];
+  /** False if it ended by itself. */
+  readonly killed: boolean;
+}
+
+/** Runs the command until the moment in milliseconds has come. */
+async function runAndKill(
+  arguments_: string[],
+  moment: { readonly afterStart: number } | { readonly afterFirst: number },
+): Promise<Run> {
+  const child = spawn(process.execPath, arguments_, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines: Acknowledgement[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  const killIn = (milliseconds: number) => {
+    timer = setTimeout(() => child.kill('SIGKILL'), milliseconds);
+  };
+  if ('afterStart' in moment) killIn(moment.afterStart);
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal }));
+  });
+  // A line that the kill cut through has no end and is no acknowledgement.
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const complete = (rest + text).split('\n');
+    rest = complete.pop() ?? '';
+    for (const line of complete) {
+      if (timer === undefined && 'afterFirst' in moment) killIn(moment.afterFirst);
+      const value: unknown = JSON.parse(line);
+      if (isAcknowledgement(value)) lines.push(value);
+    }
+  });
+  const { code, signal } = await ended;
+  clearTimeout(timer);
+  assert.ok(signal === 'SIGKILL' || code === 0, `the command failed with exit code ${code}`);
+  return { lines, killed: signal === 'SIGKILL' };
+}
+
+function isAcknowledgement(value: unknown): value is Acknowledgement {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'event' in value &&
+    ['document', 'memories'].includes(String(value.event))
+  );
+}
+
+/** @returns what was found, in words. */
+function checkBank(
+  bankPath: string,
+  acknowledged: ReadonlyMap<string, string>,
+  memories: ReadonlyMap<number, readonly number[]>,
+): string {
+  using bank = openBank(bankPath, { mode: 'read' });
+  assert.deepEqual([...bank.verify()], []);
+  const documents = new Set<number>();
+  let replaced = 0;
+  for (const [name, contentHash] of acknowledged) {
+    const document = bank.document(name);
+    assert.ok(document, `${name} was acknowledged and is missing`);
+    documents.add(document.id);
+    // The next content of the same name may have been stored without having been acknowledged.
+    if (document.contentHash !== contentHash) replaced++;
+  }
+  assert.ok(replaced <= 1, `${replaced} documents are not what was acknowledged`);
+  let found = 0;
+  for (const [documentId, referenceIds] of memories) {
+    if (!documents.has(documentId)) continue;
+    for (const id of referenceIds) {
+      assert.ok(bank.memory(id), `the memory of reference ${id} was acknowledged and is missing`);
+      found++;
+    }
+  }
+  const [id] = documents;
+  const query = bank.vector(bank.references(id ?? 0)[0]?.id ?? 0);
+  using withIndex = openBank(bankPath, { mode: 'read', exactBelow: 0 });
+  // References with the same text have the same vector: which of them is found first says nothing.
+  const [byIndex] = withIndex.searchVectors(query, 1);
+  const [exact] = bank.searchVectors(query, 1);
+  assert.ok(byIndex && exact && Math.abs(byIndex.score - exact.score) < 1e-6, 'the index finds something else');
+  return `${documents.size} documents and ${found} memories acknowledged, all there`;
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { kills: { type: 'string', default: '20' }, seed: { type: 'string', default: 'crash' } },
+  });
+  await killAgainAndAgain({ kills: Number(values.kills), seed: values.seed, onKill: (report) => console.log(report) });
+}
