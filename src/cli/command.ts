@@ -1,15 +1,10 @@
-/** What all commands have in common: `--json`, examples in `--help`, and what an action is given. */
+/** What all commands have in common: `--json`, examples in `--help`, and the terminal of an action. */
 import type { Command } from 'commander';
+import type { Interrupt } from './interrupt.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
-export interface CommandContext {
-  readonly terminal: Terminal;
-  /** Aborted by Ctrl+C. */
-  readonly signal: AbortSignal;
-}
-
 /** A module of this folder: adds its command to the program. */
-export type AddCommand = (program: Command, signal: AbortSignal) => void;
+export type AddCommand = (program: Command, interrupt: Interrupt) => void;
 
 /**
  * @param name the command and its arguments, as commander writes them: "show <document>"
@@ -23,7 +18,7 @@ export function newCommand(program: Command, name: string, description: string, 
     .addHelpText('after', `\nExamples:\n${examples.map((example) => `  $ memory3 ${example}`).join('\n')}`);
 }
 
-/** The context of an action, from the command's own flags. */
-export function contextOf(flags: { readonly json?: boolean }, signal: AbortSignal): CommandContext {
-  return { terminal: openTerminal({ json: flags.json === true }), signal };
+/** The terminal of an action, from the command's own flags. */
+export function terminalOf(flags: { readonly json?: boolean }): Terminal {
+  return openTerminal({ json: flags.json === true });
 }

@@ -2,18 +2,20 @@
 import type { Command } from 'commander';
 import { type Check, examine } from '../generate/doctor.ts';
 import { fetchModel } from '../hub/fetch.ts';
-import { contextOf, newCommand } from './command.ts';
+import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
+import type { Interrupt } from './interrupt.ts';
 import { addDeviceFlags, type DeviceFlags, deviceOptions } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
-export function addDoctor(program: Command, signal: AbortSignal): void {
+export function addDoctor(program: Command, interrupt: Interrupt): void {
   const command = newCommand(program, 'doctor', 'check this machine, and run the model on the device', [
     'doctor',
     'doctor --device webgpu',
   ]).option('--model <name>', 'the model to try');
   addDeviceFlags(command).action(async (flags: DeviceFlags & { model?: string; json?: boolean }) => {
-    const { terminal } = contextOf(flags, signal);
+    const terminal = terminalOf(flags);
+    const signal = interrupt.signal();
     const modelPath = flags.model === undefined ? {} : { modelPath: await fetchModel(flags.model, { signal }) };
     let failed = false;
     for await (const check of examine({ ...deviceOptions(flags), ...modelPath })) {

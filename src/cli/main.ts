@@ -1,8 +1,7 @@
 /**
  * The command line's program: parse, run, turn whatever happened into a message and an exit code.
  *
- * Ctrl+C aborts the signal that every command hands to the library, so banks and devices are closed on the way out; a
- * second one ends the process at once. A reader that goes away (`| head`) ends it quietly.
+ * A reader that goes away (`| head`) ends the program quietly.
  */
 import { realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -14,30 +13,43 @@ import { Memory3Error } from '../errors.ts';
 import type { AddCommand } from './command.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodes, exitCodesHelp } from './exit.ts';
+import { createInterrupt, type Interrupt } from './interrupt.ts';
+import { addList } from './list.ts';
 import { addPull } from './pull.ts';
+import { addRemove } from './remove.ts';
+import { addShow } from './show.ts';
+import { addStats } from './stats.ts';
+import { addExport, addImport } from './transfer.ts';
+import { addVerify } from './verify.ts';
 
-const commands: readonly AddCommand[] = [addPull, addDoctor];
+const commands: readonly AddCommand[] = [
+  addPull,
+  addRemove,
+  addList,
+  addShow,
+  addStats,
+  addVerify,
+  addExport,
+  addImport,
+  addDoctor,
+];
 
 /** Runs one command line and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
-  const interrupt = new AbortController();
-  process.on('SIGINT', () => {
-    if (interrupt.signal.aborted) process.exit(exitCodes.interrupted);
-    interrupt.abort(new DOMException('Interrupted.', 'AbortError'));
-  });
+  const interrupt = createInterrupt();
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
     throw error;
   });
   try {
-    await createProgram(await version(), interrupt.signal).parseAsync(argv);
-    if (interrupt.signal.aborted) process.exitCode = exitCodes.interrupted;
+    await createProgram(await version(), interrupt).parseAsync(argv);
+    if (interrupt.happened) process.exitCode = exitCodes.interrupted;
   } catch (error) {
-    process.exitCode = interrupt.signal.aborted ? exitCodes.interrupted : report(error);
+    process.exitCode = interrupt.happened ? exitCodes.interrupted : report(error);
   }
 }
 
-function createProgram(versionText: string, signal: AbortSignal): Command {
+function createProgram(versionText: string, interrupt: Interrupt): Command {
   const program = new Command('memory3')
     .description('A local language model that knows your texts.')
     .version(versionText)
@@ -45,7 +57,7 @@ function createProgram(versionText: string, signal: AbortSignal): Command {
     .showHelpAfterError('(--help shows how)')
     .addHelpText('after', `\n${exitCodesHelp}\n\nModels and banks live under $MEMORY3_HOME, else in the XDG folders.`)
     .configureHelp({ showGlobalOptions: false });
-  for (const addCommand of commands) addCommand(program, signal);
+  for (const addCommand of commands) addCommand(program, interrupt);
   return program;
 }
 

@@ -22,6 +22,14 @@ export function number(flags: string, description: string, schema: z.ZodType): O
   return checked(flags, description, numeral.pipe(schema as z.ZodType<unknown, number>));
 }
 
+export interface BankFlags {
+  readonly bank: string;
+}
+
+export function addBankFlag(command: Command): Command {
+  return command.option('--bank <name>', 'a name or a path of a memory bank', 'default');
+}
+
 export interface DeviceFlags {
   readonly device: ExecutionProvider;
   readonly threads?: number;

@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { fetchModel, listModels } from '../hub/fetch.ts';
-import { contextOf, newCommand } from './command.ts';
+import { newCommand, terminalOf } from './command.ts';
+import type { Interrupt } from './interrupt.ts';
 import { formatBytes, type Terminal, table } from './terminal.ts';
 
-export function addPull(program: Command, signal: AbortSignal): void {
+export function addPull(program: Command, interrupt: Interrupt): void {
   newCommand(program, 'pull [models...]', 'fetch models: by default the language model and the embedder', [
     'pull',
     'pull --list',
@@ -14,7 +15,8 @@ export function addPull(program: Command, signal: AbortSignal): void {
     .option('--list', 'list the known models and whether they are here')
     .option('--offline', 'never use the network')
     .action(async (models: string[], flags: { list?: boolean; offline?: boolean; json?: boolean }) => {
-      const { terminal } = contextOf(flags, signal);
+      const terminal = terminalOf(flags);
+      const signal = interrupt.signal();
       if (flags.list) {
         const listed = await listModels();
         terminal.results(listed, () =>

@@ -116,6 +116,7 @@ async function tryModel(
   const model = new LanguageModel(file, device, profiling);
   await using context = await ReadingContext.open(model, { memory: null });
   await context.extend([new Array<number>(trial.prompt).fill(1)]);
+  await context.extend([[1]]);
   const started = performance.now();
   for (let token = 0; token < trial.decode; token++) await context.extend([[1]]);
   const seconds = (performance.now() - started) / 1000;

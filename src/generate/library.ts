@@ -1,0 +1,170 @@
+/**
+ * Filling a bank: documents in, references with vectors and explicit memories out.
+ *
+ * Documents come first: each is cut into references, embedded and committed in one transaction. Then the memories of
+ * all cold references of the bank are written by the model, a committed batch at a time (warm start). Nothing is kept
+ * elsewhere about how far this has come: documents that are in the bank are "unchanged" when they come again and
+ * references that have a memory are not cold, so starting again after an interruption goes on where it stopped.
+ *
+ * The generators report as they go. An event that reports a commit is only yielded when the commit has returned: what
+ * it reports survives the process being killed.
+ */
+import type { NewDocument, NewReference, PutOutcome } from '../bank/bank.ts';
+import { type Rewrite, rewriteBank } from '../bank/rewrite.ts';
+import { defaultEmbedder } from '../hub/catalogue.ts';
+import { bankPath } from '../hub/home.ts';
+import { referenceTokens } from '../memory/profile.ts';
+import { writeMemories } from '../memory/writer.ts';
+import { cutIntoChunks } from '../retrieval/chunks.ts';
+import { openEmbedder } from '../retrieval/embedder.ts';
+import { identityOf, openModel, openWorkspace, type Workspace, type WorkspaceOptions } from './workspace.ts';
+
+/** References that the model encodes in one run, and that are committed together. */
+const batchReferences = 16;
+
+export type LibraryParts = Pick<Workspace, 'bank' | 'embedder' | 'model' | 'profile' | 'repeatPrompt' | 'tokenizer'>;
+
+/** A text to store; `NewDocument` without what is computed from it. */
+export type SourceText = Omit<NewDocument, 'references'>;
+
+export interface LibraryOptions {
+  /** Aborts between two commits. */
+  readonly signal?: AbortSignal;
+  /** Write the memories of cold references too, which is the default; else each is written when it is first recalled. */
+  readonly memories?: boolean;
+}
+
+/** One document is in the bank. */
+export interface DocumentEvent {
+  readonly kind: 'document';
+  readonly name: string;
+  readonly documentId: number;
+  readonly outcome: PutOutcome;
+  readonly references: number;
+}
+
+/** A batch of memories is in the bank. */
+export interface MemoriesEvent {
+  readonly kind: 'memories';
+  readonly referenceIds: readonly number[];
+  /** Memories written since the start, and how many there are to write. */
+  readonly done: number;
+  readonly total: number;
+  /** Reference tokens read by the model since the start, headers included. */
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+  readonly secondsLeft: number;
+}
+
+export type LibraryEvent = DocumentEvent | MemoriesEvent;
+
+/**
+ * Stores documents, then writes the memories of all references of the bank that have none.
+ * @throws Memory3Error what the bank throws; the signal's reason when it is aborted.
+ * @example
+ * await using workspace = await openWorkspace({ bank: 'notes', bankMode: 'write' });
+ * const note = { name: 'bees', title: null, mediaType: 'text/plain', text: 'Bees dance.' };
+ * for await (const event of addDocuments(workspace, [note])) console.log(event.kind);
+ */
+export async function* addDocuments(
+  parts: LibraryParts,
+  documents: AsyncIterable<SourceText> | Iterable<SourceText>,
+  options: LibraryOptions = {},
+): AsyncGenerator<LibraryEvent, void> {
+  for await (const document of documents) {
+    options.signal?.throwIfAborted();
+    yield await putDocument(parts, document);
+  }
+  if (options.memories ?? true) yield* writeColdMemories(parts, options);
+  parts.bank.prepareSearch();
+}
+
+async function putDocument(parts: LibraryParts, document: SourceText): Promise<DocumentEvent> {
+  const { bank } = parts;
+  const expected = bank.compare(document.name, document.text);
+  const known = expected === 'unchanged' || expected === 'alias';
+  const references = known ? [] : await referencesOf(parts, document.text);
+  const { outcome, documentId } = bank.putDocument({ ...document, references });
+  const stored = bank.document(document.name)?.references ?? references.length;
+  return { kind: 'document', name: document.name, documentId, outcome, references: stored };
+}
+
+async function referencesOf({ tokenizer, profile, embedder }: LibraryParts, text: string): Promise<NewReference[]> {
+  const chunks = [...cutIntoChunks(text, tokenizer, { maxTokens: referenceTokens - profile.header.length })];
+  const vectors = await embedder.embedPassages(chunks.map((chunk) => chunk.text));
+  return chunks.map((chunk, index) => ({ ...chunk, vector: vectors[index] as Float32Array }));
+}
+
+/**
+ * Writes the memory of every cold reference of the bank.
+ * @throws the signal's reason when it is aborted, between two batches.
+ * @example for await (const { done, total } of writeColdMemories(workspace)) console.log(`${done}/${total}`);
+ */
+export async function* writeColdMemories(
+  { model, profile, bank, repeatPrompt }: Pick<LibraryParts, 'bank' | 'model' | 'profile' | 'repeatPrompt'>,
+  { signal }: LibraryOptions = {},
+): AsyncGenerator<MemoriesEvent, void> {
+  const { references, memories } = bank.stats();
+  const total = references - memories;
+  const started = performance.now();
+  let done = 0;
+  let tokens = 0;
+  for (const ids of batches(bank.coldReferences(), batchReferences)) {
+    signal?.throwIfAborted();
+    const batch = ids.map((id) => bank.reference(id));
+    const written = await writeMemories(model, profile, batch, repeatPrompt);
+    bank.putMemories(batch.map(({ id }, index) => ({ referenceId: id, bytes: written[index] as Uint8Array })));
+    done += batch.length;
+    tokens += batch.reduce((sum, reference) => sum + profile.header.length + reference.tokens.length, 0);
+    const seconds = (performance.now() - started) / 1000;
+    yield {
+      kind: 'memories',
+      referenceIds: ids,
+      done,
+      total,
+      tokens,
+      tokensPerSecond: tokens / seconds,
+      secondsLeft: Math.max(0, total - done) * (seconds / done),
+    };
+  }
+}
+
+/** What the bank was before; what is missing now is written next. */
+export interface RewriteEvent extends Rewrite {
+  readonly kind: 'rewrite';
+}
+
+/**
+ * Makes a bank one of another model, profile or embedder: the documents stay, what was computed with the old ones is
+ * computed again. Interrupted and started again it goes on where it stopped.
+ * @throws Memory3Error "not-found", "locked", and whatever opening the parts throws.
+ */
+export async function* rewriteLibrary(
+  options: WorkspaceOptions,
+  libraryOptions: LibraryOptions = {},
+): AsyncGenerator<RewriteEvent | LibraryEvent, void> {
+  {
+    await using opened = await openModel(options);
+    await using embedder = await openEmbedder(options.embedder ?? defaultEmbedder, opened.model.device, options.fetch);
+    yield { kind: 'rewrite', ...rewriteBank(bankPath(options.bank ?? 'default'), await identityOf(opened, embedder)) };
+  }
+  await using workspace = await openWorkspace({ ...options, bankMode: 'write' });
+  yield* addDocuments(workspace, pendingDocuments(workspace), libraryOptions);
+}
+
+function* pendingDocuments({ bank }: Pick<LibraryParts, 'bank'>): Generator<SourceText, void> {
+  for (const { id, name, title, mediaType, pending } of bank.documents()) {
+    if (pending) yield { name, title, mediaType, text: bank.documentText(id) };
+  }
+}
+
+function* batches<Item>(items: Iterable<Item>, size: number): Generator<Item[], void> {
+  let batch: Item[] = [];
+  for (const item of items) {
+    batch.push(item);
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
