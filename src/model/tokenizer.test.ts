@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
+import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { readGoldenLines } from '../../test/support/golden.ts';
 import { byteLevelMetadata } from '../../test/support/small-tokenizer.ts';
@@ -225,6 +226,32 @@ describe('SentencePiece vocabularies', () => {
         const stream = createTextStream(small);
         assert.equal(ids.map((id) => stream.push(id)).join('') + stream.end(), text);
       }),
+    );
+  });
+
+  it('give the tokens of one queue over the whole text, though words are cut before', () => {
+    const tokens = sentencePieceMetadata().get('tokenizer.ggml.tokens') as string[];
+    const merges = ['▁ h', 'e l', '▁h el', 'l o', '▁hel lo', '▁ ▁'].map((merge) => merge.split(' '));
+    const json = {
+      added_tokens: [],
+      normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: null,
+      model: {
+        type: 'BPE',
+        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+        merges,
+        byte_fallback: true,
+      },
+    };
+    const ours = tokenizerFromJson(json, { bos_token: '<s>' });
+    const whole = new LibraryTokenizer(json, {});
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom('h', 'e', 'l', 'o', ' ', 'hello', '\n', '▁') }), (text) => {
+        assert.deepEqual(ours.encode(text), whole.encode(text).ids);
+      }),
+      { numRuns: 1000 },
     );
   });
 

@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { Memory3Error } from '../errors.ts';
+import { readSources, type Source, type SourceOptions } from './documents.ts';
+
+const fixtures = fileURLToPath(new URL('../../test/fixtures/documents/', import.meta.url));
+
+let folder: string;
+before(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'memory3-documents-')));
+});
+after(() => rm(folder, { recursive: true }));
+
+async function read(inputs: readonly string[], options: SourceOptions = {}): Promise<Source[]> {
+  return Array.fromAsync(readSources(inputs, { folder, ...options }));
+}
+
+async function readOne(name: string, bytes: string | Uint8Array): Promise<Source> {
+  await writeFile(join(folder, name), bytes);
+  const sources = await read([name]);
+  assert.equal(sources.length, 1);
+  return sources[0] as Source;
+}
+
+function textOf(source: Source): string {
+  assert.ok('text' in source, 'skipped' in source ? source.reason : '');
+  return source.text;
+}
+
+function reasonOf(source: Source): string {
+  assert.ok('skipped' in source);
+  return source.reason;
+}
+
+describe('formats', () => {
+  it('HTML: text without markup, scripts, menus; entities, lists, tables; the title', async () => {
+    const [page] = await read([join(fixtures, 'lighthouse.html')]);
+    assert.deepEqual(page, {
+      name: join(fixtures, 'lighthouse.html'),
+      title: 'Norrey & its light',
+      mediaType: 'text/html',
+      text:
+        'The Lighthouse of Norrey\n\nThe lighthouse of Norrey was built in 1871 by Ada\u00a0Lindqvist.\n\n' +
+        'Its lamp burned rape oil.\n\n- Height: 31 m\n- Range: 18 nautical miles\n\nYear   Lamp\n1923   electric',
+    });
+  });
+
+  it('HTML in an old encoding that its head names', async () => {
+    const page = Buffer.from('<meta charset="windows-1252"><p>Caf\xe9 \x96 na\xefve</p>', 'latin1');
+    assert.equal(textOf(await readOne('old.html', page)), 'Café – naïve');
+    assert.match(reasonOf(await readOne('unnamed.html', Buffer.from('<p>Caf\xe9</p>', 'latin1'))), /not valid UTF-8/);
+  });
+
+  it('HTML of more than sixteen million characters whole', async () => {
+    const page = await readOne('long.html', `<p>${'word '.repeat(3_400_000)}</p><p>last</p>`);
+    assert.ok(textOf(page).endsWith('word\n\nlast'));
+  });
+
+  it('PDF: pages and title', async () => {
+    const [paper] = await read([join(fixtures, 'lighthouse.pdf')]);
+    assert.deepEqual(paper, {
+      name: join(fixtures, 'lighthouse.pdf'),
+      title: 'Norrey in brief',
+      mediaType: 'application/pdf',
+      text:
+        'The Lighthouse of Norrey\nThe lighthouse of Norrey was built in 1871 by Ada Lindqvist.\nIts lamp burned rape oil.' +
+        '\n\nIn 1923 the lamp was replaced by an electric one.\nThe keeper’s house is a museum today.',
+    });
+    assert.match(reasonOf(await readOne('broken.pdf', '%PDF-1.4 nothing')), /the PDF cannot be read: Invalid PDF/);
+  });
+
+  it('docx: paragraphs', async () => {
+    const [letter] = await read([join(fixtures, 'lighthouse.docx')]);
+    assert.match(textOf(letter as Source), /^The Lighthouse of Norrey\n\nThe lighthouse .*\n\n.*\n\nIn 1923 the lamp/);
+    assert.match(reasonOf(await readOne('broken.docx', 'PK nothing')), /the Word document cannot be read/);
+  });
+
+  it('Markdown as it stands, its first heading as the title', async () => {
+    const page = await readOne('page.md', 'intro\n\n# The *first* one #\n\n# Second\n');
+    assert.deepEqual(
+      { ...page, name: '' },
+      {
+        name: '',
+        title: 'The *first* one',
+        mediaType: 'text/markdown',
+        text: 'intro\n\n# The *first* one #\n\n# Second\n',
+      },
+    );
+  });
+
+  it('text in UTF-8 and UTF-16, the byte order mark dropped', async () => {
+    const text = 'Grüße, 猫 🐈\r\n';
+    assert.equal(textOf(await readOne('a.txt', text)), text);
+    assert.equal(textOf(await readOne('b.txt', `\ufeff${text}`)), text);
+    const little = Buffer.from(`\ufeff${text}`, 'utf16le');
+    assert.equal(textOf(await readOne('c.txt', little)), text);
+    assert.equal(textOf(await readOne('d', Buffer.from(little).swap16())), text);
+    assert.match(reasonOf(await readOne('e.txt', Buffer.from([0xff, 0xfe, 0x00, 0xd8]))), /not valid UTF-16LE/);
+  });
+
+  it('what is no text is skipped with its reason', async () => {
+    const invalid = Buffer.concat([Buffer.from('ok \ufffd '), Buffer.from([0xe9, 0x21])]);
+    assert.match(reasonOf(await readOne('latin.txt', invalid)), /not valid UTF-8: byte 0xe9 at position 7/);
+    assert.equal(
+      reasonOf(await readOne('picture.png', Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 1]))),
+      'it is a binary file',
+    );
+    assert.match(reasonOf(await readOne('archive.gz', gzipSync('text'))), /binary/);
+    assert.equal(reasonOf(await readOne('zero.txt', 'a\0b')), 'it is a binary file');
+    assert.equal(reasonOf(await readOne('empty.txt', ' \n')), 'there is no text in it');
+  });
+});
+
+describe('inputs', () => {
+  const names = (sources: readonly Source[]) =>
+    sources.map((source) => ('name' in source ? source.name : source.skipped).replace(folder, ''));
+
+  before(async () => {
+    await mkdir(join(folder, 'tree/sub/deep'), { recursive: true });
+    await mkdir(join(folder, 'tree/.git'));
+    await writeFile(join(folder, 'tree/b.txt'), 'b');
+    await writeFile(join(folder, 'tree/sub/a [1].txt'), 'a');
+    await writeFile(join(folder, 'tree/sub/deep/c.md'), 'c');
+    await writeFile(join(folder, 'tree/sub/deep/d.bin'), Buffer.from([0]));
+    await writeFile(join(folder, 'tree/.git/config'), 'hidden');
+    await symlink('.', join(folder, 'tree/loop'));
+  });
+
+  it('folders with their subfolders, in a fixed order, each file once', async () => {
+    const files = ['/tree/b.txt', '/tree/sub/a [1].txt', '/tree/sub/deep/c.md', '/tree/sub/deep/d.bin'];
+    assert.deepEqual(names(await read(['tree', 'tree/b.txt', 'tree/loop'])), files);
+  });
+
+  it('globs, and names that look like globs', async () => {
+    assert.deepEqual(names(await read(['tree/sub/**/*.md'])), ['/tree/sub/deep/c.md']);
+    assert.deepEqual(names(await read(['tree/sub/a [1].txt'])), ['/tree/sub/a [1].txt']);
+  });
+
+  it('that do not exist are named before anything is read', async () => {
+    for (const missing of ['nowhere.txt', 'tree/*.xyz', 'tree/b.txt/c']) {
+      await assert.rejects(read(['tree/b.txt', missing]), (error) => {
+        assert.ok(error instanceof Memory3Error && error.code === 'not-found');
+        return error.message.includes(missing);
+      });
+    }
+  });
+
+  it('standard input, by its name and type', async () => {
+    const stdin = () => Readable.from([Buffer.from('<p>Hi</p>')]);
+    assert.deepEqual(await read(['-'], { stdin: stdin() }), [
+      { name: 'stdin', title: null, mediaType: 'text/plain', text: '<p>Hi</p>' },
+    ]);
+    const [page] = await read(['-'], { stdin: stdin(), stdinName: 'page', stdinType: 'text/html' });
+    assert.deepEqual(page, { name: 'page', title: null, mediaType: 'text/html', text: 'Hi' });
+  });
+
+  it('one document at a time', async () => {
+    const sources = readSources(['tree/b.txt', 'tree/later.txt'].slice(0, 1).concat('tree/sub'), { folder });
+    await sources.next();
+    // The next file is read only now.
+    await writeFile(join(folder, 'tree/sub/a [1].txt'), 'changed');
+    const { value } = await sources.next();
+    assert.equal(textOf(value as Source), 'changed');
+    await sources.return();
+  });
+});
+
+describe('JSON Lines', () => {
+  it('one document a line, named by id or line', async () => {
+    await writeFile(
+      join(folder, 'a.jsonl'),
+      '{"id": "x", "title": "T", "text": "one"}\r\n\n{"text": "two\\nlines", "n": 1}',
+    );
+    const path = join(folder, 'a.jsonl');
+    assert.deepEqual(await read(['a.jsonl']), [
+      { name: `${path}#x`, title: 'T', mediaType: 'text/plain', text: 'one' },
+      { name: `${path}#3`, title: null, mediaType: 'text/plain', text: 'two\nlines' },
+    ]);
+  });
+
+  it('fields by other names', async () => {
+    const stdin = Readable.from([
+      Buffer.from('{"key": 7, "body": "caf'),
+      Buffer.from([0xc3]),
+      Buffer.from([0xa9, 0x22, 0x7d]),
+    ]);
+    const options = { stdin, stdinType: 'application/x-ndjson', textField: 'body', idField: 'key' } as const;
+    assert.deepEqual(await read(['-'], options), [
+      { name: 'stdin#7', title: null, mediaType: 'text/plain', text: 'café' },
+    ]);
+  });
+
+  it('names file and line of each fault and goes on', async () => {
+    const lines = [
+      '{"text": "ok"}',
+      '{"text": ',
+      '[1]',
+      '{"body": "x", "n": 1}',
+      '{"text": "  "}',
+      '{"text": "t", "id": {}}',
+    ];
+    lines.push('{"text": "t", "title": 1}', '{"text": "\\ud83d"}', '{"text": "last"}');
+    await writeFile(
+      join(folder, 'b.jsonl'),
+      Buffer.concat([Buffer.from(lines.join('\n')), Buffer.from('\n"\xff"', 'latin1')]),
+    );
+    const path = join(folder, 'b.jsonl');
+    const sources = await read(['b.jsonl']);
+    assert.deepEqual(
+      sources.map((source) => ('name' in source ? source.name : source.skipped)),
+      [`${path}#1`, ...[2, 3, 4, 5, 6, 7, 8].map((line) => `${path}:${line}`), `${path}#9`, `${path}:10`],
+    );
+    const reasons = [
+      /not JSON/,
+      /not a JSON object/,
+      /field "text" is not a text; it has the fields body, n/,
+      /no text in/,
+    ];
+    reasons.push(/"id" is neither text nor number/, /"title" is not a text/, /half a surrogate pair/);
+    for (const [index, reason] of reasons.entries()) assert.match(reasonOf(sources[index + 1] as Source), reason);
+    assert.match(reasonOf(sources[9] as Source), /not valid UTF-8: byte 0xff at position 1/);
+  });
+});

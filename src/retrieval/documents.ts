@@ -1,0 +1,200 @@
+/**
+ * Where documents come from: files, folders, globs, standard input and JSON Lines, read one at a time.
+ *
+ * Nothing is left out in silence: what cannot be read comes as `skipped` with its reason, and the others go on. Folders
+ * are read with their subfolders, without hidden entries (".git"), as globs do. A file that is reached twice is read once.
+ */
+import { createReadStream } from 'node:fs';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { glob, isDynamicPattern } from 'tinyglobby';
+import { Memory3Error } from '../errors.ts';
+import { decodeText, extractText, type MediaType, mediaTypeOf, mediaTypes, Unreadable } from './document-formats.ts';
+
+export interface SourceDocument {
+  /** An absolute path without symbolic links; for a line of JSON Lines the path, "#" and the line's id, else its number; for input its name. */
+  readonly name: string;
+  readonly title: string | null;
+  readonly mediaType: MediaType;
+  readonly text: string;
+}
+
+export interface SkippedSource {
+  /** Like a document's name; for a line of JSON Lines "path:line". */
+  readonly skipped: string;
+  /** Completes the sentence "name was skipped: ...". */
+  readonly reason: string;
+}
+
+export type Source = SourceDocument | SkippedSource;
+
+export interface SourceOptions {
+  /** Where relative paths and globs start; the process's working folder unless given. */
+  readonly folder?: string;
+  /** The stream that the input "-" reads; `process.stdin` unless given. */
+  readonly stdin?: Readable;
+  /** What "-" is called and holds: "stdin", plain text unless given. */
+  readonly stdinName?: string;
+  readonly stdinType?: MediaType;
+  /** Fields of a JSON Lines object: "text", "title" and "id" unless given. */
+  readonly textField?: string;
+  readonly titleField?: string;
+  readonly idField?: string;
+}
+
+/** Largest file that is read as a whole; JSON Lines are read line by line and may be larger. */
+const largestFile = 256 * 1024 * 1024;
+
+/**
+ * Reads documents from `inputs`: paths of files and folders, globs, "-" for standard input.
+ *
+ * @throws Memory3Error "not-found" for an input that does not exist or a glob without any file, before anything is read.
+ * @example
+ * for await (const source of readSources(['notes/', 'papers/*.pdf'])) {
+ *   if ('skipped' in source) console.error(`${source.skipped} was skipped: ${source.reason}`);
+ *   else console.log(source.name, source.text.length);
+ * }
+ */
+export async function* readSources(
+  inputs: readonly string[],
+  options: SourceOptions = {},
+): AsyncGenerator<Source, void> {
+  for (const path of await listInputs(inputs, options.folder ?? process.cwd())) {
+    if (path === '-') yield* readStandardInput(options);
+    else if (mediaTypeOf(path) === mediaTypes.jsonLines) yield* readJsonLines(path, createReadStream(path), options);
+    else yield await readWholeFile(path);
+  }
+}
+
+/** Every file that the inputs name, once, in a fixed order. */
+async function listInputs(inputs: readonly string[], folder: string): Promise<string[]> {
+  const paths = new Set<string>();
+  for (const input of inputs) {
+    for (const path of await expandInput(input, folder)) {
+      paths.add(path === '-' ? path : await realpath(path));
+    }
+  }
+  return [...paths];
+}
+
+async function expandInput(input: string, folder: string): Promise<string[]> {
+  if (input === '-') return ['-'];
+  const path = resolve(folder, input);
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
+    throw new Memory3Error('disk', `${path} cannot be read: ${error.message}`, { cause: error });
+  });
+  if (found?.isFile() === true) return [path];
+  if (found?.isDirectory() === true) return (await glob('**', { cwd: path, absolute: true })).sort();
+  if (found !== null) throw new Memory3Error('usage', `${path} is neither a file nor a folder.`);
+  const files = isDynamicPattern(input) ? await glob(input, { cwd: folder, absolute: true }) : [];
+  if (files.length > 0) return files.sort();
+  throw new Memory3Error('not-found', `There is no file, folder or glob with files called ${JSON.stringify(input)}.`, {
+    remedy: `Relative paths start at ${folder}.`,
+  });
+}
+
+async function readWholeFile(path: string): Promise<Source> {
+  try {
+    const { size } = await stat(path);
+    if (size > largestFile) {
+      return { skipped: path, reason: `it has ${size} bytes; the most is ${largestFile}, split it or use JSON Lines` };
+    }
+    return await toDocument(path, await readFile(path), mediaTypeOf(path));
+  } catch (error) {
+    return { skipped: path, reason: fileFault(error) };
+  }
+}
+
+async function* readStandardInput(options: SourceOptions): AsyncGenerator<Source, void> {
+  const name = options.stdinName ?? 'stdin';
+  const mediaType = options.stdinType ?? mediaTypes.text;
+  const stream = options.stdin ?? process.stdin;
+  if (mediaType === mediaTypes.jsonLines) yield* readJsonLines(name, stream, options);
+  else yield await toDocument(name, await buffer(stream), mediaType);
+}
+
+async function toDocument(name: string, bytes: Uint8Array, mediaType: MediaType): Promise<Source> {
+  try {
+    const { title, text } = await extractText(bytes, mediaType);
+    if (text.trim() === '') return { skipped: name, reason: emptyReason(mediaType) };
+    return { name, title, mediaType, text };
+  } catch (error) {
+    if (error instanceof Unreadable) return { skipped: name, reason: error.message };
+    throw error;
+  }
+}
+
+function emptyReason(mediaType: MediaType): string {
+  return mediaType === mediaTypes.pdf
+    ? 'there is no text in it; scanned pages need text recognition first'
+    : 'there is no text in it';
+}
+
+async function* readJsonLines(name: string, stream: Readable, options: SourceOptions): AsyncGenerator<Source, void> {
+  let number = 0;
+  try {
+    for await (const bytes of linesOf(stream)) {
+      number++;
+      const source = lineToSource(name, number, bytes, options);
+      if (source !== null) yield source;
+    }
+  } catch (error) {
+    yield { skipped: name, reason: fileFault(error) };
+  }
+}
+
+/** A line's document, or null for an empty line. */
+function lineToSource(name: string, number: number, bytes: Uint8Array, options: SourceOptions): Source | null {
+  const skip = (reason: string): SkippedSource => ({ skipped: `${name}:${number}`, reason });
+  let value: unknown;
+  try {
+    const line = decodeText(bytes);
+    if (line.trim() === '') return null;
+    value = JSON.parse(line);
+  } catch (error) {
+    if (error instanceof Unreadable) return skip(error.message);
+    if (error instanceof SyntaxError) return skip(`it is not JSON: ${error.message}`);
+    throw error;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return skip('it is not a JSON object');
+  const fields = new Map<string, unknown>(Object.entries(value));
+  const { textField = 'text', titleField = 'title', idField = 'id' } = options;
+  const text = fields.get(textField);
+  const title = fields.get(titleField) ?? null;
+  const id = fields.get(idField) ?? number;
+  if (typeof text !== 'string') {
+    return skip(`its field "${textField}" is not a text; it has the fields ${[...fields.keys()].join(', ')}`);
+  }
+  if (typeof title !== 'string' && title !== null) return skip(`its field "${titleField}" is not a text`);
+  if (typeof id !== 'string' && typeof id !== 'number')
+    return skip(`its field "${idField}" is neither text nor number`);
+  if (text.trim() === '') return skip(`there is no text in its field "${textField}"`);
+  // JSON can name half a character by itself ("\ud83d"); UTF-8, in which everything is stored, cannot.
+  if (!text.isWellFormed()) return skip(`its field "${textField}" has half a surrogate pair`);
+  return { name: `${name}#${id}`, title, mediaType: mediaTypes.text, text };
+}
+
+/** Lines of a stream as bytes, so that a fault in one line is that line's alone. */
+async function* linesOf(stream: Readable): AsyncGenerator<Uint8Array, void> {
+  let pieces: Uint8Array[] = [];
+  for await (const chunk of stream) {
+    const bytes: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    let start = 0;
+    for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
+      yield Buffer.concat([...pieces, bytes.subarray(start, end)]);
+      pieces = [];
+      start = end + 1;
+    }
+    pieces.push(bytes.subarray(start));
+  }
+  yield Buffer.concat(pieces);
+}
+
+/** Why a file could not be read, for errors of the file system only. */
+function fileFault(error: unknown): string {
+  if (error instanceof Error && 'syscall' in error) return `it cannot be read: ${error.message}`;
+  throw error;
+}
