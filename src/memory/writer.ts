@@ -82,7 +82,11 @@ export async function encodeReferences(
     session,
     inputs: {
       ...model.tokenInputs(tokens, positions, batch),
-      [writerNames.bias]: { type: 'float32', shape: [batch, 1, length, length], data: causalBias(batch, length) },
+      [writerNames.bias]: {
+        type: 'float32',
+        shape: [batch, 1, length, length],
+        data: causalBias(batch, length, model.config.slidingWindow),
+      },
       ...scoreInputs(scoring, header.length, references, length, repeatPrompt.length),
     },
     outputs: scoring === 'none' ? [writerNames.keysValues] : [writerNames.keysValues, writerNames.scores],
@@ -175,11 +179,15 @@ function graphScoring({ keptTokens, scoring }: MemoryProfile): GraphScoring {
   return byScoring[scoring];
 }
 
-/** Causal: a token sees itself and what stands before it. Padding stands behind every real token, so it needs no mask. */
-function causalBias(batch: number, length: number): Float32Array {
-  const bias = new Float32Array(batch * length * length);
+/**
+ * Causal: a token sees itself and what stands before it, as far back as a sliding window reaches. Padding stands behind
+ * every real token, so it needs no mask.
+ */
+function causalBias(batch: number, length: number, window: number | null): Float32Array {
+  const bias = new Float32Array(batch * length * length).fill(masked);
   for (let row = 0; row < batch * length; row++) {
-    bias.fill(masked, row * length + (row % length) + 1, (row + 1) * length);
+    const token = row % length;
+    bias.fill(0, row * length + Math.max(0, token + 1 - (window ?? length)), row * length + token + 1);
   }
   return bias;
 }
