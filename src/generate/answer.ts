@@ -99,6 +99,8 @@ export async function* answer(
   options: AnswerOptions = {},
 ): AsyncGenerator<AnswerEvent, void> {
   const checked = answerOptionsSchema.parse(options);
+  // Compiling the graph is part of opening the model, not of the first answer's time.
+  await answerer.model.readerSession();
   const run = new AnswerRun(answerer, checked);
   yield* run.events(messages);
 }

@@ -62,8 +62,8 @@ export async function openModel(options: OpenModelOptions = {}): Promise<OpenedM
   const file = opening.use(await openModelFile(await fetchModel(options.model ?? defaultLanguageModel, options.fetch)));
   const tokenizer = openTokenizer(file.tokenizerSource());
   const device = opening.use(new Device(options));
-  const model = new LanguageModel(file, device);
   const profile = chooseProfile(file.config, tokenizer, options.profile);
+  const model = new LanguageModel(file, device, { memoryLayers: profile.layers });
   const resources = opening.move();
   return {
     file,

@@ -74,7 +74,7 @@ export class ReadingContext implements AsyncDisposable {
     this.#session = session;
     this.#state = state;
     this.batch = options.batch ?? 1;
-    this.#memoryLayers = options.memory?.profile.layers ?? [];
+    this.#memoryLayers = options.memory?.profile.layers ?? model.memoryLayers;
     this.#header = slots.header;
     this.#memorySlots = slots.perMemory;
     this.#memories = options.memory?.memories ?? 0;
@@ -86,7 +86,7 @@ export class ReadingContext implements AsyncDisposable {
   /** Starts empty sequences; the header's key-values are computed once and copied in. */
   static async open(model: LanguageModel, options: ContextOptions): Promise<ReadingContext> {
     const profile = options.memory?.profile;
-    const memoryLayers = profile?.layers ?? [];
+    const memoryLayers = profile?.layers ?? model.memoryLayers;
     const session = await model.readerSession(memoryLayers);
     const header = profile?.header.length ?? 0;
     const perMemory =

@@ -19,6 +19,8 @@ export interface ModelSource {
 export interface LanguageModelOptions {
   /** 'f32' unpacks every matrix, for comparisons; default 'file'. */
   readonly precision?: Precision;
+  /** Memory layers of the reader that serves contexts without memory too, so that one is compiled; default none. */
+  readonly memoryLayers?: readonly number[];
   /** Sessions of this model write a profile of their runs (`runtime/profile.ts`). */
   readonly profilePrefix?: string;
 }
@@ -41,8 +43,13 @@ export class LanguageModel {
     this.#options = options;
   }
 
+  /** Memory layers of the reader for contexts that have no memories. */
+  get memoryLayers(): readonly number[] {
+    return this.#options.memoryLayers ?? [];
+  }
+
   /** The session that reads and generates, with these layers as memory layers. */
-  readerSession(memoryLayers: readonly number[]): Promise<number> {
+  readerSession(memoryLayers: readonly number[] = this.memoryLayers): Promise<number> {
     return this.#session(`reader:${memoryLayers}`, () =>
       buildReader(this.config, this.#weights, { ...this.#graphOptions, memoryLayers }),
     );
