@@ -9,12 +9,12 @@ import { Device } from '../runtime/device.ts';
 import { decodeMemory } from './format.ts';
 import { LanguageModel, type ModelSource } from './model.ts';
 import { type MemoryProfile, type Scoring, scorings } from './profile.ts';
-import { encodeReferences, writeMemories } from './writer.ts';
+import { encodeReferences, type ReferenceBody, writeMemories } from './writer.ts';
 
 const header: [number, ...number[]] = [0, 5, 9];
 const repeatPrompt = [7, 8, 11];
 /** Lengths differ, so that all but the longest are padded; within one, tokens do, since equal tokens tie in layer 0. */
-const references = [17, 3, 40, 9, 1].map((length, index) => ({
+const references: readonly ReferenceBody[] = [17, 3, 40, 9, 1].map((length, index) => ({
   tokens: Array.from({ length }, (_, i) => (37 * i + 23 * index) % 128),
 }));
 
@@ -38,7 +38,7 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
           for (const [j, share] of softmax(scores).entries()) received[j] = (received[j] as number) + share;
           for (const [j, score] of scores.entries()) exponentials[j] = (exponentials[j] as number) + Math.exp(score);
         }
-        for (const shares of (twice[number]?.attention[head] as number[][]).slice(secondCopy)) {
+        for (const shares of ((twice[number] as PlainLayer).attention[head] as number[][]).slice(secondCopy)) {
           for (const j of body.keys())
             repeated[j] = Math.max(repeated[j] as number, shares[header.length + j] as number);
         }
@@ -111,7 +111,7 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
         const memories = (await writeMemories(model, profile, references, repeatPrompt)).map(decodeMemory);
         for (const [index, { positions, kept }] of memories.entries()) {
           const planes = (expected[index] as number[][][]).flat();
-          assert.equal(kept, Math.min(4, references[index]?.tokens.length as number));
+          assert.equal(kept, Math.min(4, (references[index] as ReferenceBody).tokens.length));
           for (const [plane, scores] of planes.entries()) {
             const own = [...positions.subarray(plane * kept, (plane + 1) * kept)].map((at) => at - header.length);
             assert.deepEqual(own, bestFour(scores), `reference ${index}, plane ${plane}`);
@@ -124,7 +124,7 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
       for (const storage of ['f16', 'int8'] as const) {
         const memories = (await writeMemories(model, profileOf({ storage }), references)).map(decodeMemory);
         for (const [index, memory] of memories.entries()) {
-          const plain = runPlainTransformer(source, [...header, ...(references[index]?.tokens as number[])]).layers;
+          const plain = runPlainTransformer(source, [...header, ...(references[index] as ReferenceBody).tokens]).layers;
           const { kvHeads, kept, headDim, positions } = memory;
           assert.deepEqual([memory.layers, kvHeads, headDim], [2, model.config.kvHeads, model.config.headDim]);
           for (let vector = 0; vector < 2 * 2 * kvHeads * kept; vector++) {
@@ -150,11 +150,11 @@ describe('writing', () => {
     await using device = new Device({ threads: 1 });
     const model = new LanguageModel(file, device);
     const profile: MemoryProfile = { layers: [0, 1], keptTokens: 4, scoring: 'random', storage: 'f16', header };
-    const [long, , longest] = references as { tokens: number[] }[];
-    const write = async (...bodies: { tokens: number[] }[]) =>
+    const [long, , longest] = references as readonly [ReferenceBody, ReferenceBody, ReferenceBody];
+    const write = async (...bodies: ReferenceBody[]) =>
       (await writeMemories(model, profile, bodies)).map((bytes) => [...decodeMemory(bytes).positions]);
-    const [first, second] = (await write(long as never, longest as never)) as [number[], number[]];
-    assert.deepEqual(await write(longest as never), [second]);
+    const [first, second] = (await write(long, longest)) as [number[], number[]];
+    assert.deepEqual(await write(longest), [second]);
     const planes = [0, 1, 2, 3].map((plane) => `${first.slice(plane * 4, plane * 4 + 4)}`);
     assert.equal(new Set(planes).size, 4);
     for (const positions of [first, second]) {
@@ -162,7 +162,7 @@ describe('writing', () => {
         assert.ok(position >= header.length && (i % 4 === 0 || position > (positions[i - 1] as number)));
       }
     }
-    const changed = { tokens: (long?.tokens as number[]).with(5, 99) };
+    const changed = { tokens: long.tokens.with(5, 99) };
     assert.notDeepEqual((await write(changed))[0], first);
   });
 
