@@ -126,8 +126,8 @@ export class GraphIndex implements NeighbourIndex {
   search(query: Float32Array, count: number): number[] {
     const wanted = Math.min(count, this.#live.size);
     if (wanted === 0) return [];
-    // Twice as many as wanted: the graph's order is that of float16, and dead ids are left out.
-    for (let asked = Math.min(2 * wanted + 16, this.#known.size); ; asked = Math.min(4 * asked, this.#known.size)) {
+    // A few more than wanted: the graph's order is that of float16, and dead ids are left out.
+    for (let asked = Math.min(wanted + 16, this.#known.size); ; asked = Math.min(4 * asked, this.#known.size)) {
       const { keys } = this.#index.search(query, asked, 1);
       const ids = Array.from(keys, Number).filter((id) => this.#live.has(id));
       if (ids.length >= wanted || asked === this.#known.size) return ids;

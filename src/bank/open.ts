@@ -49,6 +49,8 @@ export function openForWriting(bankPath: string, identity: BankIdentity | undefi
     // WAL: readers go on while a writer commits. FULL: a commit returns when its bytes are on the disk.
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
     if (empty && identity !== undefined) create(bankPath, database, identity);
+    // What a killed writer left in the log goes into the file now, as far as no reader still needs the log.
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     return database;
   } catch (error) {
     database.close();

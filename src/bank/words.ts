@@ -10,8 +10,8 @@
 
 const segmenter = new Intl.Segmenter('und', { granularity: 'word' });
 
-/** Rows that one query may touch: about 1 µs each, 3 ms in a bank of 100 000 references (docs/durability.md). */
-export const rowBudget = 2500;
+/** Rows that one query may touch: 1 to 2 µs each (docs/durability.md). */
+export const rowBudget = 1500;
 
 /** The words of a text in their order, as they stand. */
 export function wordsOf(text: string): string[] {

@@ -31,7 +31,7 @@ it('names every flipped bit that changes an answer', (context) => {
     for (const [name, text] of Object.entries(texts)) bank.putDocument(documentOf(name, text));
     bank.putDocument({ ...documentOf('alias.txt', texts['tower.txt'] ?? ''), references: [] });
     const memories = [...bank.coldReferences()].slice(2);
-    bank.putMemories(memories.map((referenceId) => ({ referenceId, bytes: memoryOf(String(referenceId), 1000) })));
+    bank.putMemories(memories.map((referenceId) => ({ referenceId, bytes: memoryOf(String(referenceId), 12_000) })));
     bank.removeDocument('bread.txt');
   }
   const expected = answers();
