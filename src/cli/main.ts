@@ -10,6 +10,10 @@ import { Command, CommanderError } from 'commander';
 import picocolors from 'picocolors';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
+import { addAdd, addRewrite } from './add.ts';
+import { addAsk } from './ask.ts';
+import { addBench } from './bench.ts';
+import { addChat } from './chat.ts';
 import type { AddCommand } from './command.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodes, exitCodesHelp } from './exit.ts';
@@ -24,14 +28,19 @@ import { addVerify } from './verify.ts';
 
 const commands: readonly AddCommand[] = [
   addPull,
+  addAdd,
   addRemove,
   addList,
   addShow,
   addStats,
   addVerify,
+  addRewrite,
   addExport,
   addImport,
+  addAsk,
+  addChat,
   addDoctor,
+  addBench,
 ];
 
 /** Runs one command line and sets the process's exit code. */

@@ -2,6 +2,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { type SamplingOptions, samplingSchema } from '../generate/sampling.ts';
+import type { OpenModelOptions, WorkspaceOptions } from '../generate/workspace.ts';
+import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
+import type { ProfileChoice } from '../memory/choose-profile.ts';
+import { memoryProfileSchema, scorings, storages } from '../memory/profile.ts';
 import { type DeviceOptions, type ExecutionProvider, executionProviders } from '../runtime/device.ts';
 
 /** A flag whose value must satisfy a schema; a wrong value is an error that names flag and value. */
@@ -43,6 +47,62 @@ export function addDeviceFlags(command: Command): Command {
 
 export function deviceOptions({ device, threads }: DeviceFlags): DeviceOptions {
   return { provider: device, ...(threads === undefined ? {} : { threads }) };
+}
+
+export interface ModelFlags extends DeviceFlags {
+  readonly model?: string;
+  readonly embedder?: string;
+  readonly offline?: boolean;
+  readonly layers?: string;
+  readonly kept?: ProfileChoice['keptTokens'];
+  readonly scoring?: ProfileChoice['scoring'];
+  readonly storage?: ProfileChoice['storage'];
+}
+
+/** Flags that say with which model, memory profile and embedder, and where. */
+export function addModelFlags(command: Command): Command {
+  return addDeviceFlags(
+    command
+      .option('--model <name>', `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`)
+      .option('--embedder <name>', `the same for the embedder (default: ${defaultEmbedder})`)
+      .option('--offline', 'never use the network')
+      .option('--layers <choice>', 'memory layers: first-half, middle, all, last-N or numbers with commas')
+      .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"'))
+      .addOption(new Option('--scoring <rule>', 'how they are chosen').choices(scorings))
+      .addOption(new Option('--storage <type>', 'how memories are stored').choices(storages)),
+  );
+}
+
+/** A number of kept tokens, or "all". */
+export function kept(flags: string, description: string): Option {
+  const { keptTokens } = memoryProfileSchema.shape;
+  return checked(
+    flags,
+    description,
+    z
+      .string()
+      .transform((value) => (value === 'all' ? value : Number(value)))
+      .pipe(keptTokens),
+  );
+}
+
+export function modelOptions(flags: ModelFlags): OpenModelOptions {
+  const profile = definedOnly({
+    layers: flags.layers,
+    keptTokens: flags.kept,
+    scoring: flags.scoring,
+    storage: flags.storage,
+  });
+  return { ...deviceOptions(flags), ...definedOnly({ model: flags.model }), profile };
+}
+
+export function workspaceOptions(flags: ModelFlags & BankFlags): WorkspaceOptions {
+  return { ...modelOptions(flags), ...definedOnly({ embedder: flags.embedder }), bank: flags.bank };
+}
+
+/** The object without its undefined values. */
+function definedOnly<Value extends object>(value: Value): { [Key in keyof Value]?: NonNullable<Value[Key]> } {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as never;
 }
 
 export interface SamplingFlags {

@@ -1,10 +1,10 @@
 /** `memory3 pull`: fetch models, or list what there is. */
 import type { Command } from 'commander';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
-import { fetchModel, listModels } from '../hub/fetch.ts';
+import { type FetchOptions, fetchModel, listModels } from '../hub/fetch.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { formatBytes, type Terminal, table } from './terminal.ts';
+import { formatBytes, type Progress, type Terminal, table } from './terminal.ts';
 
 export function addPull(program: Command, interrupt: Interrupt): void {
   newCommand(program, 'pull [models...]', 'fetch models: by default the language model and the embedder', [
@@ -35,24 +35,34 @@ export function addPull(program: Command, interrupt: Interrupt): void {
         return;
       }
       for (const name of models.length > 0 ? models : [defaultLanguageModel, defaultEmbedder]) {
-        const path = await fetchWithProgress(name, terminal, signal, flags.offline);
+        using fetching = showFetching(terminal, signal, flags.offline);
+        const path = await fetchModel(name, fetching.options);
         terminal.result({ name, path }, () => `${name}  ${path}`);
       }
     });
 }
 
-/** {@link fetchModel} with a bar and notices on the terminal. */
-export async function fetchWithProgress(
-  name: string,
+/** Options that show downloads and notices on the terminal; dispose of them when the downloads are over. */
+export function showFetching(
   terminal: Terminal,
   signal: AbortSignal,
   offline?: boolean,
-): Promise<string> {
-  using bar = terminal.progress(name, formatBytes);
-  return await fetchModel(name, {
-    signal,
-    ...(offline === undefined ? {} : { offline }),
-    onProgress: ({ done, total }) => bar.update(done, total),
-    onNotice: (message) => terminal.notice(message),
-  });
+): { readonly options: FetchOptions } & Disposable {
+  const bars = new Map<string, Progress>();
+  return {
+    options: {
+      signal,
+      ...(offline === undefined ? {} : { offline }),
+      onProgress: ({ name, done, total }) => {
+        const bar = bars.get(name) ?? terminal.progress(name, formatBytes);
+        bars.set(name, bar);
+        bar.update(done, total);
+        if (done === total) bar[Symbol.dispose]();
+      },
+      onNotice: (message) => terminal.notice(message),
+    },
+    [Symbol.dispose]() {
+      for (const bar of bars.values()) bar[Symbol.dispose]();
+    },
+  };
 }

@@ -16,6 +16,7 @@ import { bankPath } from '../hub/home.ts';
 import { referenceTokens } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
 import { cutIntoChunks } from '../retrieval/chunks.ts';
+import { readSources, type SkippedSource, type SourceOptions } from '../retrieval/documents.ts';
 import { openEmbedder } from '../retrieval/embedder.ts';
 import { identityOf, openModel, openWorkspace, type Workspace, type WorkspaceOptions } from './workspace.ts';
 
@@ -56,7 +57,28 @@ export interface MemoriesEvent {
   readonly secondsLeft: number;
 }
 
-export type LibraryEvent = DocumentEvent | MemoriesEvent;
+/** A source could not be read; the others go on. */
+export interface SkippedEvent {
+  readonly kind: 'skipped';
+  readonly name: string;
+  readonly reason: string;
+}
+
+export type LibraryEvent = DocumentEvent | MemoriesEvent | SkippedEvent;
+
+/**
+ * Reads sources and stores them as `addDocuments` does.
+ * @param inputs files, folders, globs, "-" for standard input; see `readSources`.
+ * @throws Memory3Error "not-found" for an input that does not exist, before anything is stored.
+ * @example for await (const event of addSources(workspace, ['notes/'])) console.log(event.kind);
+ */
+export function addSources(
+  parts: LibraryParts,
+  inputs: readonly string[],
+  options: SourceOptions & LibraryOptions = {},
+): AsyncGenerator<LibraryEvent, void> {
+  return addDocuments(parts, readSources(inputs, options), options);
+}
 
 /**
  * Stores documents, then writes the memories of all references of the bank that have none.
@@ -68,12 +90,13 @@ export type LibraryEvent = DocumentEvent | MemoriesEvent;
  */
 export async function* addDocuments(
   parts: LibraryParts,
-  documents: AsyncIterable<SourceText> | Iterable<SourceText>,
+  documents: AsyncIterable<SourceText | SkippedSource> | Iterable<SourceText | SkippedSource>,
   options: LibraryOptions = {},
 ): AsyncGenerator<LibraryEvent, void> {
   for await (const document of documents) {
     options.signal?.throwIfAborted();
-    yield await putDocument(parts, document);
+    if ('skipped' in document) yield { kind: 'skipped', name: document.skipped, reason: document.reason };
+    else yield await putDocument(parts, document);
   }
   if (options.memories ?? true) yield* writeColdMemories(parts, options);
   parts.bank.prepareSearch();

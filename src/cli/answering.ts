@@ -1,0 +1,116 @@
+/** What `ask` and `chat` share: flags, the workspace, printing an answer as it comes. */
+import { type Command, Option } from 'commander';
+import {
+  type Answerer,
+  type AnswerOptions,
+  type AnswerSummary,
+  answer,
+  answerOptionsSchema,
+} from '../generate/answer.ts';
+import { openWorkspace, type Workspace } from '../generate/workspace.ts';
+import type { Message } from '../model/chat-template.ts';
+import { type SearchMode, searchModes } from '../retrieval/search.ts';
+import {
+  addBankFlag,
+  addModelFlags,
+  addSamplingFlags,
+  type BankFlags,
+  type ModelFlags,
+  number,
+  type SamplingFlags,
+  samplingOptions,
+  workspaceOptions,
+} from './options.ts';
+import { showFetching } from './pull.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface AnswerFlags extends BankFlags, ModelFlags, SamplingFlags {
+  readonly memory: boolean;
+  readonly rag?: boolean;
+  readonly memories: number;
+  readonly search: SearchMode;
+  readonly maxTokens: number;
+  readonly stop: readonly string[];
+  readonly system?: string;
+  readonly json?: boolean;
+}
+
+export function addAnswerFlags(command: Command): Command {
+  const { shape } = answerOptionsSchema;
+  const defaults = answerOptionsSchema.parse({});
+  command
+    .option('--no-memory', 'answer without the bank')
+    .addOption(new Option('--rag', 'put the same references into the prompt as text').conflicts('memory'))
+    .addOption(number('--memories <n>', 'memories recalled at a time', shape.memories).default(defaults.memories))
+    .addOption(new Option('--search <mode>', 'how references are found').choices(searchModes).default('hybrid'))
+    .addOption(number('--max-tokens <n>', 'longest answer', shape.maxTokens).default(defaults.maxTokens))
+    .addOption(
+      new Option('--stop <text>', 'end the answer before this text; may be given again')
+        .default([], 'none')
+        .argParser((text: string, earlier: string[]) => [...earlier, text]),
+    )
+    .option('--system <text>', 'the system message');
+  return addSamplingFlags(addModelFlags(addBankFlag(command)));
+}
+
+export async function openForAnswers(flags: AnswerFlags, terminal: Terminal, signal: AbortSignal): Promise<Workspace> {
+  using fetching = showFetching(terminal, signal, flags.offline);
+  return await openWorkspace({
+    ...workspaceOptions(flags),
+    recall: { search: flags.search },
+    fetch: fetching.options,
+    onNotice: (message) => terminal.notice(message),
+  });
+}
+
+export function answerOptions(flags: AnswerFlags): AnswerOptions {
+  const mode = !flags.memory ? 'none' : flags.rag === true ? 'rag' : 'memory';
+  const { memories, maxTokens, stop } = flags;
+  return { ...samplingOptions(flags), mode, memories, maxTokens, stop };
+}
+
+export function systemMessage({ system }: AnswerFlags): Message[] {
+  return system === undefined ? [] : [{ role: 'system', content: system }];
+}
+
+/** Prints an answer while it is made, then its citations and times. @returns its summary. */
+export async function printAnswer(
+  answerer: Answerer,
+  messages: readonly Message[],
+  options: AnswerOptions,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<AnswerSummary> {
+  for await (const event of answer(answerer, messages, options)) {
+    signal.throwIfAborted();
+    if (event.kind === 'text') terminal.stream(event.text);
+    else if (event.kind === 'notice') terminal.notice(event.message);
+    else if (event.kind === 'end') {
+      terminal.stream('\n');
+      terminal.result({ mode: options.mode, ...event.summary }, () => describeCitations(event.summary, terminal));
+      terminal.notice(describeTimes(event.summary));
+      return event.summary;
+    }
+  }
+  throw new Error('The answer ended without a summary.');
+}
+
+export function describeCitations({ citations }: AnswerSummary, { colours }: Terminal): string {
+  if (citations.length === 0) return '';
+  const lines = citations.map(({ document, title, referenceId, score, text }) => {
+    const beginning = text.replaceAll(/\s+/g, ' ').slice(0, 72);
+    return `${colours.cyan(`[${referenceId}]`)} ${title ?? document} ${colours.dim(`(${score.toFixed(3)}) ${beginning}…`)}`;
+  });
+  return `\n${lines.join('\n')}`;
+}
+
+export function describeTimes({ times, promptTokens, answerTokens }: AnswerSummary): string {
+  const { recall, firstToken, decodeTokensPerSecond } = times;
+  const parts = [
+    `recall ${(recall.embed + recall.search + recall.load).toFixed(0)} ms`,
+    `first token ${firstToken.toFixed(0)} ms`,
+    `${promptTokens} + ${answerTokens} tokens`,
+  ];
+  if (decodeTokensPerSecond !== null) parts.push(`${decodeTokensPerSecond.toFixed(1)} tok/s`);
+  return parts.join(', ');
+}
