@@ -1,5 +1,7 @@
 /** The one error that the project throws on purpose: what was wrong, where, and what to do about it. */
 
+import type { z } from 'zod';
+
 /** What kind of fault it is; commands turn it into their exit code. */
 export type ErrorCode =
   /** A flag, an option or a request is wrong. */
@@ -32,4 +34,15 @@ export class Memory3Error extends Error {
     this.code = code;
     this.remedy = options.remedy;
   }
+}
+
+/**
+ * Checks a caller's options against their schema and fills in the defaults.
+ * @throws Memory3Error "usage" that names the option and what it may be.
+ */
+export function checkOptions<Schema extends z.ZodType>(schema: Schema, options: unknown): z.output<Schema> {
+  const result = schema.safeParse(options);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`);
+  throw new Memory3Error('usage', problems.join('; '));
 }

@@ -9,6 +9,7 @@
  * The answer is a stream of events; what a reader needs at the end (citations, times, counts) comes with the last one.
  */
 import { z } from 'zod';
+import { checkOptions } from '../errors.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { chunkTokens } from '../memory/profile.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
@@ -98,7 +99,7 @@ export async function* answer(
   messages: readonly Message[],
   options: AnswerOptions = {},
 ): AsyncGenerator<AnswerEvent, void> {
-  const checked = answerOptionsSchema.parse(options);
+  const checked = checkOptions(answerOptionsSchema, options);
   // Compiling the graph is part of opening the model, not of the first answer's time.
   await answerer.model.readerSession();
   const run = new AnswerRun(answerer, checked);

@@ -1,6 +1,7 @@
 /** From what a user asks for, or nothing, to the memory profile of a model. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { checkOptions } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { type MemoryProfile, memoryLayers, memoryProfileSchema, scorings, storages } from './profile.ts';
@@ -28,7 +29,7 @@ const repeatText = '\n\nRepeat the reference:';
  * @throws Memory3Error "usage" for layers that the model does not have.
  */
 export function chooseProfile(config: ModelConfig, tokenizer: Tokenizer, choice: ProfileChoice = {}): MemoryProfile {
-  const checked = profileChoiceSchema.parse(choice);
+  const checked = checkOptions(profileChoiceSchema, choice);
   return {
     layers: memoryLayers(checked.layers ?? `last-${Math.round((config.layers * 2) / 3)}`, config.layers),
     keptTokens: checked.keptTokens ?? defaults.keptTokens,
