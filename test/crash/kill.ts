@@ -14,12 +14,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { openBank } from '../../src/bank/sqlite.ts';
+import type { DocumentEvent, MemoriesEvent } from '../../src/generate/library.ts';
 import { bytesFrom } from './library.ts';
 
-/** What a command that writes a bank prints when something has been stored. Other lines are passed over. */
+/** What `memory3 add --json` prints when something has been stored, as far as it matters here; other lines are passed over. */
 export type Acknowledgement =
-  | { readonly event: 'document'; readonly name: string; readonly contentHash: string }
-  | { readonly event: 'memories'; readonly documentId: number; readonly referenceIds: readonly number[] };
+  | Pick<DocumentEvent, 'kind' | 'name' | 'documentId' | 'references'>
+  | Pick<MemoriesEvent, 'kind' | 'referenceIds'>;
 
 /** The command that is killed. */
 const command = (bankPath: string, seed: string): string[] => [
@@ -27,6 +28,8 @@ const command = (bankPath: string, seed: string): string[] => [
   bankPath,
   seed,
 ];
+
+type DocumentLine = Extract<Acknowledgement, { kind: 'document' }>;
 
 export interface KillOptions {
   readonly kills: number;
@@ -39,8 +42,8 @@ export interface KillOptions {
 export async function killAgainAndAgain({ kills, seed, onKill }: KillOptions): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'memory3-kills-'));
   try {
-    const acknowledged = new Map<string, string>();
-    const memories = new Map<number, readonly number[]>();
+    const documents = new Map<string, DocumentLine>();
+    const memories = new Set<number>();
     let bankNumber = 0;
     for (let kill = 0; kill < kills; ) {
       const bankPath = path.join(folder, `bank-${bankNumber}`);
@@ -52,14 +55,14 @@ export async function killAgainAndAgain({ kills, seed, onKill }: KillOptions): P
         random.getUint32(0) % 5 === 0 ? { afterStart: moment * 500 } : { afterFirst: moment * 600 },
       );
       for (const line of run.lines) {
-        if (line.event === 'document') acknowledged.set(line.name, line.contentHash);
-        else memories.set(line.documentId, [...(memories.get(line.documentId) ?? []), ...line.referenceIds]);
+        if (line.kind === 'document') documents.set(line.name, line);
+        else for (const id of line.referenceIds) memories.add(id);
       }
       if (run.killed) kill++;
-      if (acknowledged.size > 0) onKill?.(`kill ${kill}: ${checkBank(bankPath, acknowledged, memories)}`);
+      if (documents.size > 0) onKill?.(`kill ${kill}: ${checkBank(bankPath, documents, memories)}`);
       if (!run.killed) {
         bankNumber++;
-        acknowledged.clear();
+        documents.clear();
         memories.clear();
       }
     }
@@ -107,48 +110,40 @@ async function runAndKill(
 }
 
 function isAcknowledgement(value: unknown): value is Acknowledgement {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'event' in value &&
-    ['document', 'memories'].includes(String(value.event))
-  );
+  if (typeof value !== 'object' || value === null || !('kind' in value)) return false;
+  return value.kind === 'document' || value.kind === 'memories';
 }
 
 /** @returns what was found, in words. */
 function checkBank(
   bankPath: string,
-  acknowledged: ReadonlyMap<string, string>,
-  memories: ReadonlyMap<number, readonly number[]>,
+  acknowledged: ReadonlyMap<string, DocumentLine>,
+  memories: ReadonlySet<number>,
 ): string {
   using bank = openBank(bankPath, { mode: 'read' });
   assert.deepEqual([...bank.verify()], []);
-  const documents = new Set<number>();
   let replaced = 0;
-  for (const [name, contentHash] of acknowledged) {
+  for (const { name, documentId, references } of acknowledged.values()) {
     const document = bank.document(name);
     assert.ok(document, `${name} was acknowledged and is missing`);
-    documents.add(document.id);
     // The next content of the same name may have been stored without having been acknowledged.
-    if (document.contentHash !== contentHash) replaced++;
+    if (document.id !== documentId) replaced++;
+    else assert.equal(document.references, references, `${name} has lost references`);
   }
   assert.ok(replaced <= 1, `${replaced} documents are not what was acknowledged`);
-  let found = 0;
-  for (const [documentId, referenceIds] of memories) {
-    if (!documents.has(documentId)) continue;
-    for (const id of referenceIds) {
-      assert.ok(bank.memory(id), `the memory of reference ${id} was acknowledged and is missing`);
-      found++;
-    }
-  }
-  const [id] = documents;
-  const query = bank.vector(bank.references(id ?? 0)[0]?.id ?? 0);
+  // Ids are never used twice: a reference that is not there belonged to content that was replaced.
+  const present = [...bank.documents()].flatMap(({ id }) => bank.references(id).map((reference) => reference.id));
+  const written = present.filter((id) => memories.has(id));
+  for (const id of written) assert.ok(bank.memory(id), `the memory of reference ${id} was acknowledged and is missing`);
+  const [first] = present;
+  assert.ok(first);
+  const query = bank.vector(first);
   using withIndex = openBank(bankPath, { mode: 'read', exactBelow: 0 });
   // References with the same text have the same vector: which of them is found first says nothing.
   const [byIndex] = withIndex.searchVectors(query, 1);
   const [exact] = bank.searchVectors(query, 1);
   assert.ok(byIndex && exact && Math.abs(byIndex.score - exact.score) < 1e-6, 'the index finds something else');
-  return `${documents.size} documents and ${found} memories acknowledged, all there`;
+  return `${acknowledged.size} documents and ${written.length} memories acknowledged, all there`;
 }
 
 if (import.meta.main) {

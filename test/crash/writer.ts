@@ -23,11 +23,12 @@ for (let number = 0; number < 200; number++) {
   const document = documentOf(`file-${number % 40}.txt`, pieces.slice(0, 3 + (number % 9)).join(' '));
   if (bank.compare(document.name, document.text) === 'unchanged') continue;
   const { documentId } = bank.putDocument(document);
-  acknowledge({ event: 'document', name: document.name, contentHash: bank.document(document.name)?.contentHash ?? '' });
+  const references = document.references.length;
+  acknowledge({ kind: 'document', name: document.name, documentId, references });
   let batch: NewMemory[] = [];
   const store = () => {
     bank.putMemories(batch);
-    acknowledge({ event: 'memories', documentId, referenceIds: batch.map(({ referenceId }) => referenceId) });
+    acknowledge({ kind: 'memories', referenceIds: batch.map(({ referenceId }) => referenceId) });
     batch = [];
   };
   for (const { id, text } of bank.references(documentId)) {
