@@ -5,7 +5,7 @@
  * nothing is half there, the search finds the same by its index as without. Then the command runs again on the same
  * bank and goes on where it stopped.
  *
- *   npm run test:crash -- --kills 200 [--seed text]
+ *   npm run test:crash -- --kills 200 [--target add|writer] [--seed text]
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -22,37 +22,62 @@ export type Acknowledgement =
   | Pick<DocumentEvent, 'kind' | 'name' | 'documentId' | 'references'>
   | Pick<MemoriesEvent, 'kind' | 'referenceIds'>;
 
-/** The command that is killed. */
-const command = (bankPath: string, seed: string): string[] => [
-  path.join(import.meta.dirname, 'writer.ts'),
-  bankPath,
-  seed,
-];
+interface Target {
+  readonly arguments: (bankPath: string, seed: string) => string[];
+  /** Milliseconds within which it is killed: after its start, and after it began to store. */
+  readonly starting: number;
+  readonly storing: number;
+}
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+/** The commands that can be killed: `memory3 add` with the real model, and a writer without one that stores much more. */
+export const targets = {
+  add: {
+    arguments: (bankPath) => [
+      path.join(root, 'src/cli/main.ts'),
+      'add',
+      '--json',
+      '--bank',
+      bankPath,
+      path.join(root, 'assets/library'),
+    ],
+    starting: 3000,
+    storing: 8000,
+  },
+  writer: {
+    arguments: (bankPath, seed) => [path.join(import.meta.dirname, 'writer.ts'), bankPath, seed],
+    starting: 500,
+    storing: 600,
+  },
+} as const satisfies Record<string, Target>;
 
 type DocumentLine = Extract<Acknowledgement, { kind: 'document' }>;
 
 export interface KillOptions {
   readonly kills: number;
   readonly seed: string;
+  readonly target: keyof typeof targets;
   /** Told after each kill what was found. */
   readonly onKill?: (report: string) => void;
 }
 
 /** @throws AssertionError that names the kill if anything acknowledged is missing or anything is half there. */
-export async function killAgainAndAgain({ kills, seed, onKill }: KillOptions): Promise<void> {
+export async function killAgainAndAgain({ kills, seed, target, onKill }: KillOptions): Promise<void> {
+  const { arguments: argumentsOf, starting, storing } = targets[target];
   const folder = mkdtempSync(path.join(tmpdir(), 'memory3-kills-'));
   try {
     const documents = new Map<string, DocumentLine>();
     const memories = new Set<number>();
     let bankNumber = 0;
     for (let kill = 0; kill < kills; ) {
-      const bankPath = path.join(folder, `bank-${bankNumber}`);
+      const bankPath = path.join(folder, `bank-${bankNumber}.memory3`);
       const random = new DataView(bytesFrom(`${seed} ${kill}`, 8).buffer);
-      // One in five while it starts; the others up to 0.6 s after it began to store.
+      // One in five while it starts; the others after it began to store.
       const moment = random.getUint32(4) / 2 ** 32;
       const run = await runAndKill(
-        command(bankPath, `${seed} ${bankNumber}`),
-        random.getUint32(0) % 5 === 0 ? { afterStart: moment * 500 } : { afterFirst: moment * 600 },
+        argumentsOf(bankPath, `${seed} ${bankNumber}`),
+        random.getUint32(0) % 5 === 0 ? { afterStart: moment * starting } : { afterFirst: moment * storing },
       );
       for (const line of run.lines) {
         if (line.kind === 'document') documents.set(line.name, line);
@@ -148,7 +173,17 @@ function checkBank(
 
 if (import.meta.main) {
   const { values } = parseArgs({
-    options: { kills: { type: 'string', default: '20' }, seed: { type: 'string', default: 'crash' } },
+    options: {
+      kills: { type: 'string', default: '20' },
+      target: { type: 'string', default: 'add' },
+      seed: { type: 'string', default: 'crash' },
+    },
   });
-  await killAgainAndAgain({ kills: Number(values.kills), seed: values.seed, onKill: (report) => console.log(report) });
+  const target = values.target === 'writer' ? 'writer' : 'add';
+  await killAgainAndAgain({
+    kills: Number(values.kills),
+    seed: values.seed,
+    target,
+    onKill: (report) => console.log(report),
+  });
 }
