@@ -8,7 +8,7 @@
  * ever leaving the worker. Arrays that are sent are copied; answers are transferred.
  */
 import { Worker } from 'node:worker_threads';
-import { Memory3Error } from '../errors.ts';
+import { deviceFailure } from './failure.ts';
 
 export const executionProviders = ['cpu', 'webgpu', 'cuda'] as const;
 export type ExecutionProvider = (typeof executionProviders)[number];
@@ -53,8 +53,17 @@ export interface RunRequest {
   readonly append?: StateRows & { readonly output: string };
 }
 
+/** The runtime behind a device. */
+export interface RuntimeInfo {
+  /** Version of ONNX Runtime. */
+  readonly version: string;
+  /** Providers that it could run on this platform, those first that come with the package. */
+  readonly providers: readonly { readonly name: string; readonly bundled: boolean }[];
+}
+
 /** What the main thread asks of the worker. */
 export type Command =
+  | { readonly kind: 'about' }
   | {
       readonly kind: 'session';
       readonly model: SessionModel;
@@ -79,12 +88,24 @@ export interface DeviceOptions {
   readonly threads?: number;
 }
 
-/** A worker thread with ONNX Runtime in it. Close it with `await using`. */
+interface PendingCommand {
+  readonly kind: Command['kind'];
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A worker thread with ONNX Runtime in it. Close it with `await using`.
+ *
+ * Every method rejects with a `Memory3Error` "unsupported" if memory runs out or the provider cannot work on this machine
+ * (the remedy says what is missing), and `session` with "damaged" for bytes that are no model. Once the device is
+ * closed, everything that was not answered and everything that is asked later is rejected.
+ */
 export class Device implements AsyncDisposable {
   readonly provider: ExecutionProvider;
   readonly #threads: number;
   readonly #worker: Worker;
-  readonly #pending = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #pending = new Map<number, PendingCommand>();
   #next = 0;
   #ended: Error | undefined;
 
@@ -93,16 +114,22 @@ export class Device implements AsyncDisposable {
     this.#threads = options.threads ?? 0;
     // The same module runs as TypeScript from a checkout and as JavaScript from the published package.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url));
+    // The program's own flags (--eval, --input-type) mean nothing to the worker's module.
+    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), { execArgv: [] });
     this.#worker.unref();
     this.#worker.on('message', (answer: { id: number; value?: unknown; error?: string }) => {
       const request = this.#pending.get(answer.id);
       this.#settled(answer.id);
       if (answer.error === undefined) request?.resolve(answer.value);
-      else request?.reject(new Memory3Error('unsupported', `The ${this.provider} device failed: ${answer.error}`));
+      else request?.reject(deviceFailure(this.provider, request.kind, answer.error));
     });
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', (code) => this.#end(new Error(`the device's worker ended with code ${code}`)));
+  }
+
+  /** Says which runtime computes. */
+  async about(): Promise<RuntimeInfo> {
+    return (await this.#send({ kind: 'about' })) as RuntimeInfo;
   }
 
   /** Compiles a model. @returns its handle. */
@@ -148,7 +175,7 @@ export class Device implements AsyncDisposable {
     // An idle device must not keep a finished program alive, a busy one must.
     if (this.#pending.size === 0) this.#worker.ref();
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
+      this.#pending.set(id, { kind: command.kind, resolve, reject });
       this.#worker.postMessage({ id, command }, transfer);
     });
   }

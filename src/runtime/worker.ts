@@ -1,10 +1,11 @@
 /** The device's worker thread: the only module that imports ONNX Runtime. Answers commands one after the other. */
 import { parentPort } from 'node:worker_threads';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { env, InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 import type {
   Command,
   ExecutionProvider,
   RunRequest,
+  RuntimeInfo,
   SessionModel,
   StateArray,
   StateRows,
@@ -27,6 +28,14 @@ interface OpenSession {
 const sessions = new Map<number, OpenSession>();
 const states = new Map<number, Map<string, MutableArray>>();
 let nextHandle = 0;
+
+function about(): RuntimeInfo {
+  const { node, common } = env.versions;
+  return {
+    version: node ?? common,
+    providers: listSupportedBackends().map(({ name, bundled }) => ({ name, bundled })),
+  };
+}
 
 async function createSession(model: SessionModel, provider: ExecutionProvider, threads: number): Promise<number> {
   const session = await InferenceSession.create(model.model, {
@@ -140,6 +149,8 @@ async function run({ session: handle, inputs, state: stateHandle, outputs, appen
 
 async function answer(command: Command): Promise<unknown> {
   switch (command.kind) {
+    case 'about':
+      return about();
     case 'session':
       return createSession(command.model, command.provider, command.threads);
     case 'release':

@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { temporaryFolder } from '../../test/support/temporary.ts';
+import { Memory3Error } from '../errors.ts';
+import { GraphBuilder } from '../graph/graph.ts';
+import { writeOnnx } from '../graph/onnx.ts';
+import { Device, type SessionModel, type TensorData } from './device.ts';
+import { deviceFailure } from './failure.ts';
+import { takeProfiles } from './profile.ts';
+
+const device = new Device({ threads: 1 });
+after(() => device[Symbol.asyncDispose]());
+
+const cache = ['batch', 2, 'rows', 3] as const;
+
+/** Gives back the two arrays of its state, and `x` of the same width as rows to append to both. */
+function cacheModel(): SessionModel {
+  const builder = new GraphBuilder('cache');
+  for (const name of ['keys', 'values']) {
+    builder.output(builder.input(name, 'float32', cache), `${name}_out`, 'float32', cache);
+  }
+  const x = builder.input('x', 'float32', ['arrays_batch', 2, 'new', 3]);
+  const doubled = builder.apply('Add', [x, x]);
+  builder.output(doubled, 'doubled', 'float32', ['arrays_batch', 2, 'new', 3]);
+  return writeOnnx(builder.finish());
+}
+
+/** x + x, repeated; `[n, n]` products keep a core busy. */
+function busyModel(): SessionModel {
+  const builder = new GraphBuilder('busy');
+  let x = builder.input('x', 'float32', ['n', 'n']);
+  for (let i = 0; i < 20; i++) x = builder.apply('MatMul', [x, x]);
+  builder.output(x, 'y', 'float32', ['n', 'n']);
+  return writeOnnx(builder.finish());
+}
+
+const square = (n: number): Record<string, TensorData> => ({
+  x: { type: 'float32', shape: [n, n], data: new Float32Array(n * n) },
+});
+
+const names = ['keys', 'values'];
+const nothing = (): TensorData => ({ type: 'float32', shape: [0, 2, 0, 3], data: new Float32Array(0) });
+
+async function stateOfTwo(batch: number, rows: number): Promise<number> {
+  return device.state(names.map((name) => ({ name, shape: [batch, 2, rows, 3] as const })));
+}
+
+describe('a state', () => {
+  let session: Promise<number> | undefined;
+  const read = async (state: number) => {
+    session ??= device.session(cacheModel());
+    const request = { session: await session, state, inputs: { x: nothing() } };
+    const { keys_out: keys, values_out: values } = await device.run({
+      ...request,
+      outputs: ['keys_out', 'values_out'],
+    });
+    return [keys, values] as [TensorData, TensorData];
+  };
+  /** Which of the cells of one array are what, as `[batch, heads, rows]` of the first number of each row. */
+  const firsts = ({ shape, data }: TensorData) =>
+    Array.from({ length: data.length / (shape[3] as number) }, (_, row) => Number(data[row * 3]));
+
+  it('begins with zeros and takes rows where they are told to go, in one batch element', async () => {
+    const state = await stateOfTwo(2, 4);
+    // [names, heads, 2 rows, width]: keys 1.., values 101..
+    const data = Float32Array.from({ length: 2 * 2 * 2 * 3 }, (_, i) => (i < 12 ? 1 + i : 101 + i - 12));
+    await device.write(state, 1, { names, rows: Int32Array.of(2, 1) }, data);
+    const [keys, values] = await read(state);
+    assert.deepEqual(keys.shape, [2, 2, 4, 3]);
+    assert.deepEqual(firsts(keys), [0, 0, 0, 0, 0, 0, 0, 0, /* element 1 */ 0, 0, 1, 4, 0, 0, 7, 10]);
+    assert.deepEqual(firsts(values), [0, 0, 0, 0, 0, 0, 0, 0, /* element 1 */ 0, 101, 104, 0, 0, 107, 110, 0]);
+    assert.equal(data.length, 0, 'the data is handed over');
+  });
+
+  it('keeps its rows when it grows and when it shrinks, array by array', async () => {
+    const state = await stateOfTwo(1, 2);
+    const data = Float32Array.from({ length: 24 }, (_, i) => 1 + i);
+    await device.write(state, 0, { names, rows: Int32Array.of(0, 0) }, data);
+    await device.resize(state, { keys: 4 });
+    const [keys, values] = await read(state);
+    assert.deepEqual(firsts(keys), [1, 4, 0, 0, 7, 10, 0, 0]);
+    assert.deepEqual(firsts(values), [13, 16, 19, 22]);
+    await device.resize(state, { keys: 1, values: 3 });
+    const [shorter, longer] = await read(state);
+    assert.deepEqual(firsts(shorter), [1, 7]);
+    assert.deepEqual(firsts(longer), [13, 16, 0, 19, 22, 0]);
+  });
+
+  it('takes the rows that a run computed, each sequence at its own place', async () => {
+    const state = await stateOfTwo(2, 3);
+    session ??= device.session(cacheModel());
+    const x = Float32Array.from({ length: 2 * 2 * 2 * 1 * 3 }, (_, i) => i + 1);
+    const results = await device.run({
+      session: await session,
+      state,
+      inputs: { x: { type: 'float32', shape: [4, 2, 1, 3], data: x } },
+      outputs: [],
+      append: { output: 'doubled', names, rows: Int32Array.of(0, 2, 1, 0) },
+    });
+    assert.deepEqual(results, {});
+    const [keys, values] = await read(state);
+    assert.deepEqual(firsts(keys), [2, 0, 0, 8, 0, 0, /* element 1 */ 0, 0, 14, 0, 0, 20]);
+    assert.deepEqual(firsts(values), [0, 26, 0, 0, 32, 0, /* element 1 */ 38, 0, 0, 44, 0, 0]);
+  });
+
+  it('refuses rows outside of it and names that it does not have', async () => {
+    const state = await stateOfTwo(1, 4);
+    const write = (element: number, rows: number[], given = names) =>
+      device.write(state, element, { names: given, rows: Int32Array.from(rows) }, new Float32Array(given.length * 12));
+    await assert.rejects(write(0, [0, 3]), /rows 3\.\.5 of "values" are outside its 4/);
+    await assert.rejects(write(0, [-1, 0]), /rows -1\.\.1 of "keys"/);
+    await assert.rejects(write(1, [0, 0]), /outside/);
+    await assert.rejects(write(0, [0, 0], ['keys', 'queries']), /no array "queries"/);
+    await assert.rejects(device.resize(state, { queries: 8 }), /no array "queries"/);
+    session ??= device.session(cacheModel());
+    const request = { session: await session, state, outputs: [] };
+    const append = { output: 'doubled', names, rows: Int32Array.of(4, 0) };
+    const inputs = { x: { type: 'float32', shape: [2, 2, 1, 3], data: new Float32Array(12) } } as const;
+    await assert.rejects(device.run({ ...request, inputs, append }), /rows 4\.\.5 of "keys" are outside its 4/);
+    await device.release(state);
+    await assert.rejects(device.run({ ...request, inputs }), new RegExp(`no state ${state}`));
+  });
+});
+
+describe('a device', () => {
+  it('says which runtime it is', async () => {
+    const { version, providers } = await device.about();
+    assert.match(version, /^\d+\.\d+\.\d+$/);
+    assert.ok(providers.some(({ name, bundled }) => name === 'cpu' && bundled));
+  });
+
+  it('leaves the main thread free while it computes', async () => {
+    const session = await device.session(busyModel());
+    let ticks = 0;
+    let done = false;
+    const running = device.run({ session, inputs: square(512), outputs: ['y'] }).then(() => {
+      done = true;
+    });
+    while (!done) {
+      await setTimeout(1);
+      ticks++;
+    }
+    await running;
+    assert.ok(ticks > 3, `${ticks} ticks`);
+    await device.release(session);
+  });
+
+  it('answers in the order in which it was asked', async () => {
+    const session = await device.session(busyModel());
+    const order: string[] = [];
+    const ask = async (name: string, n: number) => {
+      await device.run({ session, inputs: square(n), outputs: ['y'] });
+      order.push(name);
+    };
+    await Promise.all([ask('long', 256), ask('short', 2), ask('middle', 64)]);
+    assert.deepEqual(order, ['long', 'short', 'middle']);
+  });
+
+  it('names what is wrong with a request, and goes on', async () => {
+    const session = await device.session(cacheModel());
+    const state = await stateOfTwo(1, 1);
+    const fails = (inputs: Record<string, TensorData>, outputs: string[], message: RegExp, handle = session) =>
+      assert.rejects(device.run({ session: handle, state, inputs, outputs }), (error: Error) => {
+        assert.match(error.message, message);
+        return true;
+      });
+    await fails({}, ['doubled'], /input 'x' is missing/);
+    await fails({ x: nothing() }, ['tripled'], /tripled/);
+    await fails(
+      { x: { type: 'float32', shape: [1, 2, 1, 4], data: new Float32Array(8) } },
+      ['doubled'],
+      /invalid dimensions for input: x/,
+    );
+    await fails({ x: { type: 'float32', shape: [1, 2, 1, 3], data: new Float32Array(7) } }, ['doubled'], /6.*7/);
+    await fails({ x: nothing() }, ['doubled'], /no session 12345/, 12345);
+    const { doubled } = await device.run({ session, state, inputs: { x: nothing() }, outputs: ['doubled'] });
+    assert.deepEqual(doubled?.shape, [0, 2, 0, 3]);
+    await device.release(session);
+    await fails({ x: nothing() }, ['doubled'], new RegExp(`no session ${session}`));
+  });
+
+  it('refuses bytes that are no model, and operators that the runtime lacks', async () => {
+    const rejects = (model: SessionModel, code: string, message: RegExp) =>
+      assert.rejects(device.session(model), (error) => {
+        assert.ok(error instanceof Memory3Error);
+        assert.equal(error.code, code);
+        assert.match(error.message, message);
+        return true;
+      });
+    await rejects({ model: new Uint8Array(10).fill(255) }, 'damaged', /could not load a model: .*protobuf/);
+    const builder = new GraphBuilder('unknown');
+    const x = builder.input('x', 'float32', [1]);
+    builder.output(builder.apply('Frobnicate', [x]), 'y', 'float32', [1]);
+    await rejects(writeOnnx(builder.finish()), 'unsupported', /No Op registered for Frobnicate/);
+  });
+
+  it('says that memory ran out', async () => {
+    await assert.rejects(device.state([{ name: 'keys', shape: [1, 1, 1e6, 1e6] }]), (error) => {
+      assert.ok(error instanceof Memory3Error);
+      assert.match(error.message, /ran out of memory\.\nUse a shorter prompt/);
+      return true;
+    });
+  });
+
+  it('rejects what it has not answered when it is closed, and all that comes later', async () => {
+    const own = new Device({ threads: 1 });
+    const session = await own.session(busyModel());
+    const pending = own.run({ session, inputs: square(512), outputs: ['y'] });
+    const rejected = assert.rejects(pending, /device was closed/);
+    await own[Symbol.asyncDispose]();
+    await rejected;
+    await assert.rejects(own.about(), /device was closed/);
+    await own[Symbol.asyncDispose]();
+  });
+
+  it('does not keep a program alive that has nothing more to do', () => {
+    const module = JSON.stringify(new URL('device.ts', import.meta.url));
+    const program = `import { Device } from ${module}; const { version } = await new Device().about(); console.log(version);`;
+    const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    assert.equal(child.stderr, '');
+    assert.equal(child.status, 0);
+    assert.match(child.stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('profiles a session when it is asked to: operators, providers, runs', async () => {
+    using folder = temporaryFolder();
+    const profilePrefix = join(folder.path, 'profile');
+    const session = await device.session({ ...busyModel(), profilePrefix });
+    for (let i = 0; i < 3; i++) await device.run({ session, inputs: square(8), outputs: ['y'] });
+    await device.release(session);
+    const profiles = takeProfiles(profilePrefix);
+    const products = profiles.filter(({ operator }) => /MatMul/.test(operator));
+    assert.equal(products.length, 1);
+    assert.deepEqual([products[0]?.provider, products[0]?.runs], ['CPUExecutionProvider', 60]);
+    assert.deepEqual(takeProfiles(profilePrefix), []);
+  });
+});
+
+describe('a device of another provider', () => {
+  it('says how to get CUDA’s libraries where they are missing', async (test) => {
+    const { providers } = await device.about();
+    if (!providers.some(({ name }) => name === 'cuda')) return test.skip('there is no CUDA for this platform');
+    const library = '../../node_modules/onnxruntime-node/bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so';
+    if (existsSync(new URL(library, import.meta.url))) return test.skip('CUDA’s libraries are here');
+    await using cuda = new Device({ provider: 'cuda' });
+    await assert.rejects(cuda.session(cacheModel()), (error) => {
+      assert.ok(error instanceof Memory3Error);
+      assert.equal(error.code, 'unsupported');
+      assert.match(error.message, /cuda’s libraries were not found/);
+      assert.match(error.remedy ?? '', /ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node/);
+      return true;
+    });
+  });
+
+  it('turns the runtime’s messages into remedies', () => {
+    const of = (...args: Parameters<typeof deviceFailure>) => deviceFailure(...args) as Memory3Error;
+    const noAdapter = 'webgpu_context.cc:136 ... Failed to get a WebGPU adapter: No supported adapters';
+    assert.match(of('webgpu', 'session', noAdapter).remedy ?? '', /Vulkan[\s\S]*apt-get install/);
+    const notHere = 'no available backend found. ERR: [webgpu] backend not found.';
+    assert.match(of('webgpu', 'session', notHere).message, new RegExp(`no webgpu for ${process.platform}`));
+    assert.match(of('webgpu', 'run', 'Device lost').message, /webgpu device failed: Device lost\nUse --device cpu/);
+    const cudaMemory = 'Failed to allocate memory for requested buffer of size 1440000';
+    assert.match(of('cuda', 'run', cudaMemory).message, /The cuda device failed: it ran out of memory/);
+    // A fault of the program is no Memory3Error: nobody but a programmer can do something about it.
+    assert.ok(!(of('cpu', 'run', "input 'x' is missing in 'feeds'.") instanceof Memory3Error));
+  });
+});
