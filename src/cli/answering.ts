@@ -1,4 +1,5 @@
 /** What `ask` and `chat` share: flags, the workspace, printing an answer as it comes. */
+import { isAbsolute, relative } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
   type Answerer,
@@ -99,9 +100,16 @@ export function describeCitations({ citations }: AnswerSummary, { colours }: Ter
   if (citations.length === 0) return '';
   const lines = citations.map(({ document, title, referenceId, score, text }) => {
     const beginning = text.replaceAll(/\s+/g, ' ').slice(0, 72);
-    return `${colours.cyan(`[${referenceId}]`)} ${title ?? document} ${colours.dim(`(${score.toFixed(3)}) ${beginning}…`)}`;
+    return `${colours.cyan(`[${referenceId}]`)} ${title ?? shortName(document)} ${colours.dim(`(${score.toFixed(3)}) ${beginning}…`)}`;
   });
   return `\n${lines.join('\n')}`;
+}
+
+/** A path as seen from the working folder where that is shorter; documents of other sources keep their name. */
+function shortName(document: string): string {
+  if (!isAbsolute(document)) return document;
+  const fromHere = relative(process.cwd(), document);
+  return fromHere.length < document.length ? fromHere : document;
 }
 
 export function describeTimes({ times, promptTokens, answerTokens }: AnswerSummary): string {

@@ -1,0 +1,35 @@
+/**
+ * What a program of the command line does around its work: turns whatever happened into a message and an exit code. A
+ * reader that goes away (`| head`) ends it quietly.
+ */
+import { CommanderError } from 'commander';
+import picocolors from 'picocolors';
+import { Memory3Error } from '../errors.ts';
+import { exitCodes } from './exit.ts';
+import type { Interrupt } from './interrupt.ts';
+
+/** Does the work and sets the process's exit code. */
+export async function runProgram(interrupt: Interrupt, work: () => Promise<void>): Promise<void> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+    throw error;
+  });
+  try {
+    await work();
+    if (interrupt.happened) process.exitCode = exitCodes.interrupted;
+  } catch (error) {
+    process.exitCode = interrupt.happened ? exitCodes.interrupted : report(error);
+  }
+}
+
+/** Prints an error for people and returns its exit code. */
+function report(error: unknown): number {
+  // Commander has printed its own message, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  const known = error instanceof Memory3Error;
+  const colours = picocolors.createColors(process.stderr.isTTY === true && picocolors.isColorSupported);
+  process.stderr.write(`${colours.red('error:')} ${error instanceof Error ? error.message : String(error)}\n`);
+  if (process.env.MEMORY3_DEBUG) console.error(error);
+  else if (!known) process.stderr.write('This was not expected. MEMORY3_DEBUG=1 shows where it happened.\n');
+  return known ? exitCodes[error.code] : exitCodes.failure;
+}
