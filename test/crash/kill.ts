@@ -43,7 +43,7 @@ export const targets = {
       path.join(root, 'assets/library'),
     ],
     starting: 3000,
-    storing: 8000,
+    storing: 4000,
   },
   writer: {
     arguments: (bankPath, seed) => [path.join(import.meta.dirname, 'writer.ts'), bankPath, seed],
@@ -73,11 +73,14 @@ export async function killAgainAndAgain({ kills, seed, target, onKill }: KillOpt
     for (let kill = 0; kill < kills; ) {
       const bankPath = path.join(folder, `bank-${bankNumber}.memory3`);
       const random = new DataView(bytesFrom(`${seed} ${kill}`, 8).buffer);
-      // One in five while it starts; the others after it began to store.
+      // One in five while it starts, two after it began to store, two after its first memories.
       const moment = random.getUint32(4) / 2 ** 32;
+      const phase = random.getUint32(0) % 5;
       const run = await runAndKill(
         argumentsOf(bankPath, `${seed} ${bankNumber}`),
-        random.getUint32(0) % 5 === 0 ? { afterStart: moment * starting } : { afterFirst: moment * storing },
+        phase === 0
+          ? { afterStart: moment * starting }
+          : { afterFirst: phase < 3 ? 'document' : 'memories', milliseconds: moment * storing },
       );
       for (const line of run.lines) {
         if (line.kind === 'document') documents.set(line.name, line);
@@ -105,7 +108,9 @@ interface Run {
 /** Runs the command until the moment in milliseconds has come. */
 async function runAndKill(
   arguments_: string[],
-  moment: { readonly afterStart: number } | { readonly afterFirst: number },
+  moment:
+    | { readonly afterStart: number }
+    | { readonly afterFirst: Acknowledgement['kind']; readonly milliseconds: number },
 ): Promise<Run> {
   const child = spawn(process.execPath, arguments_, { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines: Acknowledgement[] = [];
@@ -123,9 +128,11 @@ async function runAndKill(
     const complete = (rest + text).split('\n');
     rest = complete.pop() ?? '';
     for (const line of complete) {
-      if (timer === undefined && 'afterFirst' in moment) killIn(moment.afterFirst);
       const value: unknown = JSON.parse(line);
-      if (isAcknowledgement(value)) lines.push(value);
+      if (!isAcknowledgement(value)) continue;
+      lines.push(value);
+      if (timer === undefined && 'afterFirst' in moment && value.kind === moment.afterFirst)
+        killIn(moment.milliseconds);
     }
   });
   const { code, signal } = await ended;
