@@ -5,7 +5,7 @@ it('loses nothing that was acknowledged in 20 kills', async (context) => {
   await killAgainAndAgain({
     kills: 20,
     seed: 'npm test',
-    target: 'writer',
+    target: 'add',
     onKill: (report) => context.diagnostic(report),
   });
 });
