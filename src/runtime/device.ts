@@ -57,7 +57,7 @@ export interface RunRequest {
 export interface RuntimeInfo {
   /** Version of ONNX Runtime. */
   readonly version: string;
-  /** Providers that it could run on this platform, those first that come with the package. */
+  /** Providers that it knows on this platform; one that is not bundled has to be installed beside it. */
   readonly providers: readonly { readonly name: string; readonly bundled: boolean }[];
 }
 
