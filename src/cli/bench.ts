@@ -16,7 +16,7 @@ import { showFetching } from './pull.ts';
 import { formatBytes, table } from './terminal.ts';
 
 export function addBench(program: Command, interrupt: Interrupt): void {
-  const bench = program.command('bench').description('measure speed or quality').option('--json', 'print JSON only');
+  const bench = program.command('bench').description('measure speed or quality');
   bench.addHelpText(
     'after',
     '\nExamples:\n  $ memory3 bench speed --json\n  $ memory3 bench quality --contexts c.jsonl --questions q.jsonl --limit 100',

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
+import { fetchModel } from '../hub/fetch.ts';
+import { modelsFolder } from '../hub/home.ts';
 
 const launcher = fileURLToPath(new URL('../../bin/memory3.js', import.meta.url));
 let home = '';
@@ -41,10 +44,15 @@ test('--help lists every command and the exit codes; each command has examples',
   assert.equal(code, 0);
   assert.equal(err, '');
   assert.match(out, /Exit codes:[\s\S]*130 interrupted/);
-  const names = [...out.matchAll(/^ {2}([a-z]+) (?:\[|<)/gm)].map((match) => match[1] as string);
+  const names = [...out.slice(out.indexOf('Commands:')).matchAll(/^ {2}([a-z]+) .*/gm)].map(
+    (match) => match[1] as string,
+  );
   assert.ok(names.includes('pull'));
-  for (const name of names.filter((name) => name !== 'help')) {
-    const help = await memory3([name, '--help']);
+  const commands = names.filter((name) => name !== 'help');
+  assert.equal(commands.length, 14);
+  const helps = await Promise.all(commands.map((name) => memory3([name, '--help'])));
+  for (const [index, help] of helps.entries()) {
+    const name = commands[index] as string;
     assert.equal(help.code, 0, name);
     assert.match(help.out, new RegExp(`Examples:\n  \\$ memory3 ${name}`), name);
     assert.match(help.out, /--json/, name);
@@ -56,6 +64,13 @@ test('wrong use exits with 2, names what is wrong, and leaves stdout empty', asy
     [[], /Usage: memory3/],
     [['nope'], /unknown command 'nope'/],
     [['pull', '--bogus'], /unknown option '--bogus'/],
+    [['ask', '--memories', 'five', 'x'], /'--memories <n>' argument 'five' is invalid. A number is expected/],
+    [['ask', '--temperature', '-1', 'x'], /'--temperature <t>' argument '-1' is invalid/],
+    [['ask', '--kept', '0', 'x'], /'--kept <n>' argument '0' is invalid/],
+    [['ask', '--rag', '--no-memory', 'x'], /'--rag' cannot be used with option '--no-memory'/],
+    [['ask', '--device', 'abacus', 'x'], /'--device <provider>' argument 'abacus' is invalid. Allowed choices/],
+    [['ask', '--bank', '../', ''], /What is the question/],
+    [['list', '--bank', '?'], /"\?" is no name for a bank/],
   ];
   for (const [args, message] of cases) {
     const { code, out, err } = await memory3(args);
@@ -96,4 +111,61 @@ test('under an old Node.js the launcher hands over to the checkout’s own, with
   assert.deepEqual({ ...version, out: '' }, { code: 0, out: '', err: '' });
   assert.match(version.out, /^\d+\.\d+\.\d+\n$/);
   assert.equal((await memory3(['pull', 'no-such-model'], asOld)).code, 3);
+});
+
+test('a bank from adding to removing: each command says in JSON what it did', async () => {
+  for (const model of [defaultLanguageModel, defaultEmbedder]) await fetchModel(model);
+  await symlink(modelsFolder(), join(home, 'models'));
+  const file = join(home, 'bees.txt');
+  await writeFile(file, 'The queen of the bees at Kelmscott is called Isolde. She was born in May.');
+  const lines = ({ out }: Finished) =>
+    out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const ok = async (...args: string[]) => {
+    const finished = await memory3([...args, '--json']);
+    assert.equal(finished.code, 0, finished.err);
+    return lines(finished);
+  };
+  const list = <Item>(line: Record<string, unknown> | undefined, field: string) => line?.[field] as Item[];
+
+  const added = await ok('add', file);
+  assert.deepEqual(
+    added.map(({ kind }) => kind),
+    ['document', 'memories', 'end'],
+  );
+  assert.equal(added[0]?.outcome, 'added');
+  assert.equal((await ok('add', file))[0]?.outcome, 'unchanged');
+
+  const [listed] = await ok('list');
+  const name = listed?.name as string;
+  assert.equal(listed?.memories, 1);
+  const [shown] = await ok('show', name);
+  for (const { memoryBytes } of list<{ memoryBytes: number }>(shown, 'references')) assert.ok(memoryBytes > 0);
+  assert.equal((await ok('stats'))[0]?.memories, 1);
+  assert.equal((await ok('verify')).at(-1)?.problems, 0);
+
+  const question = ['ask', 'What is the queen called?', '--max-tokens', '8', '--seed', '1'];
+  const [answered] = await ok(...question, '--temperature', '0.8');
+  assert.deepEqual(
+    list<{ document: string }>(answered, 'citations').map(({ document }) => document),
+    [name],
+  );
+  assert.equal((await ok(...question, '--temperature', '0.8'))[0]?.text, answered?.text, 'the same seed');
+  assert.deepEqual((await ok(...question, '--no-memory'))[0]?.citations, []);
+  const other = await memory3([...question, '--kept', '4']);
+  assert.equal(other.code, 6);
+  assert.match(other.err, /memory3 rewrite/);
+
+  await ok('export', join(home, 'export.gz'));
+  await ok('import', join(home, 'export.gz'), '--bank', 'copy');
+  assert.equal((await ok('stats', 'copy'))[0]?.memories, 1);
+
+  assert.equal((await memory3(['remove', 'nobody'])).code, 3);
+  assert.equal((await ok('remove', name))[0]?.removed, true);
+  assert.equal((await memory3(['show', name])).code, 3);
+  const empty = await memory3([...question]);
+  assert.equal(empty.code, 0);
+  assert.match(empty.err, /bank is empty/i);
 });
