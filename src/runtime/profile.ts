@@ -7,7 +7,13 @@ const eventsSchema = z.array(
   z.object({
     name: z.string(),
     dur: z.number().optional(),
-    args: z.object({ op_name: z.string().optional(), provider: z.string().optional() }).optional(),
+    args: z
+      .object({
+        op_name: z.string().optional(),
+        provider: z.string().optional(),
+        output_type_shape: z.array(z.record(z.string(), z.unknown())).optional(),
+      })
+      .optional(),
   }),
 );
 
@@ -16,6 +22,10 @@ export interface OperatorProfile {
   readonly provider: string;
   /** For example "MatMulNBits". */
   readonly operator: string;
+  /** It only makes integers, which are shapes; those are computed on the CPU whatever the provider. */
+  readonly shapes: boolean;
+  /** Places in the graph. */
+  readonly nodes: number;
   readonly runs: number;
   readonly milliseconds: number;
 }
@@ -27,18 +37,27 @@ export interface OperatorProfile {
 export function takeProfiles(prefix: string): OperatorProfile[] {
   const folder = dirname(prefix);
   const files = readdirSync(folder).filter((file) => file.startsWith(basename(prefix)));
-  const totals = new Map<string, { provider: string; operator: string; runs: number; milliseconds: number }>();
+  const totals = new Map<
+    string,
+    Omit<OperatorProfile, 'nodes'> & { runs: number; milliseconds: number; names: Set<string> }
+  >();
   for (const file of files) {
     const events = eventsSchema.parse(JSON.parse(readFileSync(join(folder, file), 'utf8')));
     for (const { name, dur, args } of events) {
       if (!name.endsWith('_kernel_time') || args?.provider === undefined || args.op_name === undefined) continue;
-      const key = `${args.provider} ${args.op_name}`;
-      const total = totals.get(key) ?? { provider: args.provider, operator: args.op_name, runs: 0, milliseconds: 0 };
+      const { provider, op_name: operator, output_type_shape: outputs = [] } = args;
+      const shapes =
+        outputs.length > 0 && outputs.every((output) => Object.keys(output).every((type) => type === 'int64'));
+      const key = `${provider} ${operator} ${shapes}`;
+      const total = totals.get(key) ?? { provider, operator, shapes, runs: 0, milliseconds: 0, names: new Set() };
       total.runs++;
       total.milliseconds += (dur ?? 0) / 1000;
+      total.names.add(`${file} ${name}`);
       totals.set(key, total);
     }
     rmSync(join(folder, file));
   }
-  return [...totals.values()].sort((a, b) => b.milliseconds - a.milliseconds);
+  return [...totals.values()]
+    .map(({ names, ...total }) => ({ ...total, nodes: names.size }))
+    .sort((a, b) => b.milliseconds - a.milliseconds);
 }

@@ -1,5 +1,6 @@
 /** A WebGPU device, if this machine can make one: with its graphics card, else with SwiftShader if it is installed. */
 import { existsSync } from 'node:fs';
+import { Memory3Error } from '../../src/errors.ts';
 import { GraphBuilder } from '../../src/graph/graph.ts';
 import { writeOnnx } from '../../src/graph/onnx.ts';
 import { Device } from '../../src/runtime/device.ts';
@@ -19,6 +20,7 @@ export async function openWebgpu(): Promise<Device | string> {
     return device;
   } catch (error) {
     await device[Symbol.asyncDispose]();
-    return `no WebGPU on this machine; on Debian "apt-get install chromium" brings SwiftShader, a Vulkan driver in software: ${error}`;
+    if (!(error instanceof Memory3Error && error.code === 'unsupported')) throw error;
+    return error.message.replaceAll('\n', ' ');
   }
 }
