@@ -1,5 +1,6 @@
 /** Peak memory of answering a question, measured in a process of its own. */
 import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { answer } from '../generate/answer.ts';
@@ -17,10 +18,17 @@ export async function measurePeakMemory(model: string, bank: string): Promise<nu
   return Number(stdout);
 }
 
+/** Linux counts the parent's memory into a child's maxRSS, but not into its own high-water mark. */
+function peakKilobytes(): number {
+  const status = '/proc/self/status';
+  const mark = existsSync(status) ? /VmHWM:\s+(\d+) kB/.exec(readFileSync(status, 'utf8'))?.[1] : undefined;
+  return mark === undefined ? process.resourceUsage().maxRSS : Number(mark);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [model, bank] = process.argv.slice(2) as [string, string];
   await using workspace = await openWorkspace({ model, bank });
   for await (const event of answer(workspace, [{ role: 'user', content: question }], { maxTokens: 128 })) {
-    if (event.kind === 'end') process.stdout.write(String((process.resourceUsage().maxRSS * 1024) / 1e6));
+    if (event.kind === 'end') process.stdout.write(String(peakKilobytes() * 1.024e-3));
   }
 }
