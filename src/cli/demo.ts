@@ -14,8 +14,8 @@ import { runProgram } from './run.ts';
 import { formatDuration, openTerminal, type Terminal } from './terminal.ts';
 
 const library = new URL('../../assets/library/', import.meta.url);
-/** Facts that stand in the library and that a model of 135 million parameters does not know. */
-const questions = ['Which biologist showed that prions exist?', 'What is kuru?', 'Who was Allan Dwan?'];
+/** Answers stand in the library; a model of 135 million parameters makes them up without it. */
+const questions = ['Who is Stanley Prusiner?', 'What is kuru?', 'Who was Allan Dwan?'];
 const longestAnswer = 64;
 
 const interrupt = createInterrupt();
