@@ -20,7 +20,9 @@ export type {
   StoredDocument,
   StoredReference,
 } from './bank/bank.ts';
+export { rewriteBank } from './bank/rewrite.ts';
 export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
+export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
 export {
   type AnswerEvent,
@@ -30,6 +32,14 @@ export {
   answer,
   type Citation,
 } from './generate/answer.ts';
+export { examine } from './generate/doctor.ts';
+export {
+  addDocuments,
+  addSources,
+  type LibraryEvent,
+  rewriteLibrary,
+  writeColdMemories,
+} from './generate/library.ts';
 export { MemoryRecall, type Recall, type RecalledMemory, type RecallOptions } from './generate/recall.ts';
 export {
   identityOf,
@@ -51,6 +61,8 @@ export { writeMemories } from './memory/writer.ts';
 export { encodeChat, type Message } from './model/chat-template.ts';
 export { type ModelFile, openModelFile } from './model/open.ts';
 export type { Tokenizer } from './model/tokenizer.ts';
+export { cutIntoChunks } from './retrieval/chunks.ts';
+export { readSources } from './retrieval/documents.ts';
 export { type Embedder, openEmbedder } from './retrieval/embedder.ts';
 export { search } from './retrieval/search.ts';
 export { Device, type DeviceOptions } from './runtime/device.ts';

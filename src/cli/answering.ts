@@ -8,7 +8,7 @@ import {
   answer,
   answerOptionsSchema,
 } from '../generate/answer.ts';
-import { openWorkspace, type Workspace } from '../generate/workspace.ts';
+import { openModel, openWorkspace } from '../generate/workspace.ts';
 import type { Message } from '../model/chat-template.ts';
 import { type SearchMode, searchModes } from '../retrieval/search.ts';
 import {
@@ -17,6 +17,7 @@ import {
   addSamplingFlags,
   type BankFlags,
   type ModelFlags,
+  modelOptions,
   number,
   type SamplingFlags,
   samplingOptions,
@@ -54,8 +55,14 @@ export function addAnswerFlags(command: Command): Command {
   return addSamplingFlags(addModelFlags(addBankFlag(command)));
 }
 
-export async function openForAnswers(flags: AnswerFlags, terminal: Terminal, signal: AbortSignal): Promise<Workspace> {
+/** Opens what the flags ask for; `--no-memory` needs no bank. */
+export async function openForAnswers(
+  flags: AnswerFlags,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<Answerer & AsyncDisposable> {
   using fetching = showFetching(terminal, signal, flags.offline);
+  if (!flags.memory) return { ...(await openModel({ ...modelOptions(flags), fetch: fetching.options })), recall: null };
   return await openWorkspace({
     ...workspaceOptions(flags),
     recall: { search: flags.search },
@@ -82,8 +89,7 @@ export async function printAnswer(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<AnswerSummary> {
-  for await (const event of answer(answerer, messages, options)) {
-    signal.throwIfAborted();
+  for await (const event of answer(answerer, messages, options, signal)) {
     if (event.kind === 'text') terminal.stream(event.text);
     else if (event.kind === 'notice') terminal.notice(event.message);
     else if (event.kind === 'end') {

@@ -60,8 +60,7 @@ async function ask(
   const label = mode === 'memory' ? 'with memory' : 'without memory';
   terminal.stream(`\n${terminal.colours.cyan(label)}\n`);
   const messages = [{ role: 'user', content: question } as const];
-  for await (const event of answer(workspace, messages, { mode, maxTokens: longestAnswer })) {
-    signal.throwIfAborted();
+  for await (const event of answer(workspace, messages, { mode, maxTokens: longestAnswer }, signal)) {
     if (event.kind === 'text') terminal.stream(event.text);
     if (event.kind !== 'end') continue;
     const cut = event.summary.finish === 'length' ? ' …' : '';

@@ -24,6 +24,12 @@ const bankReferences = 96;
 /** References written in one measured batch. */
 const writtenAtOnce = 16;
 
+/** An answerer together with its bank. */
+export interface BankAnswerer extends Answerer {
+  readonly bank: MemoryBank;
+  readonly recall: MemoryRecall;
+}
+
 export interface SpeedMaterial extends AsyncDisposable {
   readonly profiles: Readonly<Record<KeptName, MemoryProfile>>;
   /** A question of 32 tokens. */
@@ -34,7 +40,7 @@ export interface SpeedMaterial extends AsyncDisposable {
   query(position: number): string;
   /** References of full length. */
   readonly chunks: readonly Chunk[];
-  answerer(kept: KeptName): Answerer;
+  answerer(kept: KeptName): BankAnswerer;
   bankPath(kept: KeptName): string;
   /** References to write again. */
   writeBatch(kept: KeptName): StoredReference[];
@@ -65,7 +71,7 @@ export async function speedMaterial(opened: OpenedModel, embedder: Embedder): Pr
   resources.defer(() => rmSync(folder, { recursive: true }));
   const kept = { '8': 8, '32': 32, all: 'all', default: profile.keptTokens } as const;
   const profiles = {} as Record<KeptName, MemoryProfile>;
-  const answerers = new Map<KeptName, Answerer>();
+  const answerers = new Map<KeptName, BankAnswerer>();
   const path = (name: KeptName) => join(folder, `${name}.memory3`);
   for (const [key, keptTokens] of Object.entries(kept)) {
     const name = key as KeptName;
@@ -76,7 +82,7 @@ export async function speedMaterial(opened: OpenedModel, embedder: Embedder): Pr
     const parts = { model, profile: profiles[name], bank, embedder, repeatPrompt };
     answerers.set(name, { ...opened, ...parts, recall: new MemoryRecall(parts, { cacheBytes: 0 }) });
   }
-  const answerer = (name: KeptName) => answerers.get(name) as Answerer;
+  const answerer = (name: KeptName) => answerers.get(name) as BankAnswerer;
   return {
     profiles,
     question: tokenizer.decode(text.slice(1000, 1032)),

@@ -9,19 +9,14 @@
  * The answer is a stream of events; what a reader needs at the end (citations, times, counts) comes with the last one.
  */
 import { z } from 'zod';
-import { checkOptions } from '../errors.ts';
+import { checkOptions, Memory3Error } from '../errors.ts';
 import { ReadingContext } from '../memory/context.ts';
-import { chunkTokens } from '../memory/profile.ts';
+import type { LanguageModel } from '../memory/model.ts';
+import { chunkTokens, type MemoryProfile } from '../memory/profile.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
 import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
 import { checkLength, type PromptTokens, promptChunks, withReferences } from './prompt.ts';
-import {
-  type FoundReference,
-  type MemoryRecall,
-  type RecallParts,
-  type RecallTimes,
-  recalledMemories,
-} from './recall.ts';
+import { type FoundReference, type MemoryRecall, type RecallTimes, recalledMemories } from './recall.ts';
 import { sample, samplingSchema, seededRandom } from './sampling.ts';
 import { StopStrings, stopStringsSchema } from './stop.ts';
 
@@ -37,11 +32,15 @@ export const answerOptionsSchema = samplingSchema.extend({
 export type AnswerOptions = z.input<typeof answerOptionsSchema>;
 type CheckedOptions = z.infer<typeof answerOptionsSchema>;
 
-/** A model and a bank, ready to answer. */
-export interface Answerer extends Omit<RecallParts, 'repeatPrompt'> {
+/** What answers: a model, and a bank to recall from. */
+export interface Answerer {
+  readonly model: LanguageModel;
+  readonly profile: MemoryProfile;
   readonly tokenizer: Tokenizer;
+  /** Null where the model's file has none: a plain "Question: ... Answer:" is used then. */
   readonly chatTemplate: ChatTemplate | null;
-  readonly recall: MemoryRecall;
+  /** Null without a bank; only the mode "none" can answer then. */
+  readonly recall: MemoryRecall | null;
 }
 
 /** A reference that was in the model's sight while it answered. */
@@ -88,7 +87,8 @@ export type AnswerEvent =
 
 /**
  * Answers the last of `messages`.
- * @throws Memory3Error "usage" for wrong options, "too-long" for a prompt that does not fit.
+ * @param signal ends the answer before the next chunk or token is read.
+ * @throws Memory3Error "usage" for wrong options, "too-long" for a prompt that does not fit; the signal's reason.
  * @example
  * for await (const event of answer(answerer, [{ role: 'user', content: 'Who wrote it?' }])) {
  *   if (event.kind === 'text') process.stdout.write(event.text);
@@ -98,11 +98,15 @@ export async function* answer(
   answerer: Answerer,
   messages: readonly Message[],
   options: AnswerOptions = {},
+  signal?: AbortSignal,
 ): AsyncGenerator<AnswerEvent, void> {
   const checked = checkOptions(answerOptionsSchema, options);
+  if (checked.mode !== 'none' && answerer.recall === null) {
+    throw new Memory3Error('usage', `The mode "${checked.mode}" needs a bank; without one use the mode "none".`);
+  }
   // Compiling the graph is part of opening the model, not of the first answer's time.
   await answerer.model.readerSession();
-  const run = new AnswerRun(answerer, checked);
+  const run = new AnswerRun(answerer, checked, signal);
   yield* run.events(messages);
 }
 
@@ -110,19 +114,21 @@ export async function* answer(
 class AnswerRun {
   readonly #answerer: Answerer;
   readonly #options: CheckedOptions;
+  readonly #signal: AbortSignal | undefined;
   readonly #citations = new Map<number, Citation>();
   readonly #recallTimes = { embed: 0, search: 0, load: 0 };
   readonly #started = performance.now();
 
-  constructor(answerer: Answerer, options: CheckedOptions) {
+  constructor(answerer: Answerer, options: CheckedOptions, signal: AbortSignal | undefined) {
     this.#answerer = answerer;
     this.#options = options;
+    this.#signal = signal;
   }
 
   async *events(messages: readonly Message[]): AsyncGenerator<AnswerEvent, void> {
-    const { model, bank, profile, tokenizer } = this.#answerer;
+    const { model, recall, profile, tokenizer } = this.#answerer;
     let { mode } = this.#options;
-    if (mode !== 'none' && bank.stats().references === 0) {
+    if (mode !== 'none' && recall?.references === 0) {
       yield { kind: 'notice', message: 'The bank is empty: the model answers without memory.' };
       mode = 'none';
     }
@@ -145,6 +151,11 @@ class AnswerRun {
     yield* this.#decode(context, prompt, logits, mode === 'memory');
   }
 
+  get #recaller(): MemoryRecall {
+    if (this.#answerer.recall === null) throw new Error('a mode without a bank cannot recall');
+    return this.#answerer.recall;
+  }
+
   #encode(messages: readonly Message[]): PromptTokens {
     const { chatTemplate, tokenizer } = this.#answerer;
     return encodeChat(chatTemplate, tokenizer, messages, { addGenerationPrompt: true });
@@ -156,13 +167,18 @@ class AnswerRun {
     prompt: PromptTokens,
     recalls: boolean,
   ): AsyncGenerator<AnswerEvent, Float32Array> {
-    if (!recalls) return await readPlain(context, prompt.tokens);
     let logits = new Float32Array();
-    for (const { tokens, query } of promptChunks(prompt, this.#answerer.tokenizer)) {
+    for (const { tokens, query } of recalls ? promptChunks(prompt, this.#answerer.tokenizer) : plainRuns(prompt)) {
       if (query !== '') yield await this.#recall(context, query, 'prompt');
-      logits = new Float32Array((await context.extend([tokens])).data);
+      logits = await this.#read(context, tokens);
     }
     return logits;
+  }
+
+  /** Reads tokens; returns the logits after the last one. */
+  async #read(context: ReadingContext, tokens: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
+    this.#signal?.throwIfAborted();
+    return (await context.extend([tokens])).data;
   }
 
   async *#decode(
@@ -204,7 +220,7 @@ class AnswerRun {
         const query = tokenizer.decode(generated.slice(read - chunkTokens, read)).trim();
         if (query !== '') yield await this.#recall(context, query, 'answer');
       }
-      logits = (await context.extend([[token]])).data;
+      logits = await this.#read(context, [token]);
     }
     if (finish !== 'stop') {
       yield* emit(stops.push(text.end()));
@@ -229,7 +245,7 @@ class AnswerRun {
   }
 
   async #recall(context: ReadingContext, query: string, stage: 'prompt' | 'answer'): Promise<AnswerEvent> {
-    const { memories, times } = await this.#answerer.recall.recall(query, this.#options.memories);
+    const { memories, times } = await this.#recaller.recall(query, this.#options.memories);
     const started = performance.now();
     await context.useMemories(memories.map(({ memory }) => memory));
     this.#count(memories, { ...times, load: times.load + performance.now() - started });
@@ -237,7 +253,7 @@ class AnswerRun {
   }
 
   async #find(query: string): Promise<{ found: FoundReference[]; event: AnswerEvent }> {
-    const { hits: found, times } = await this.#answerer.recall.find(query, this.#options.memories);
+    const { hits: found, times } = await this.#recaller.find(query, this.#options.memories);
     this.#count(found, { ...times, load: 0 });
     return { found, event: { kind: 'recall', stage: 'prompt', query, found } };
   }
@@ -261,10 +277,9 @@ class AnswerRun {
 /** Tokens that are read in one run where nothing has to happen between them: wide enough to be fast, small in memory. */
 const plainRun = 256;
 
-async function readPlain(context: ReadingContext, tokens: readonly number[]): Promise<Float32Array> {
-  let logits = new Float32Array();
-  for (let start = 0; start < tokens.length; start += plainRun) {
-    logits = new Float32Array((await context.extend([tokens.slice(start, start + plainRun)])).data);
-  }
-  return logits;
+function plainRuns({ tokens }: PromptTokens): { tokens: readonly number[]; query: string }[] {
+  return Array.from({ length: Math.ceil(tokens.length / plainRun) }, (_, run) => ({
+    tokens: tokens.slice(run * plainRun, (run + 1) * plainRun),
+    query: '',
+  }));
 }

@@ -81,6 +81,11 @@ export class MemoryRecall {
     if (maxSize > 0) this.#cache = new LRUCache({ maxSize, sizeCalculation: (bytes) => bytes.length });
   }
 
+  /** References in the bank at this moment. */
+  get references(): number {
+    return this.#parts.bank.stats().references;
+  }
+
   get counts(): RecallCounts {
     return { ...this.#counts };
   }

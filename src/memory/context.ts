@@ -40,7 +40,7 @@ export interface ContextOptions {
 export interface Logits {
   readonly rows: number;
   /** `[rows, vocabularySize]` */
-  readonly data: Float32Array;
+  readonly data: Float32Array<ArrayBuffer>;
 }
 
 /** Sequences in progress: their key-values and the memories that they see. Free it with `await using`. */
@@ -167,7 +167,7 @@ export class ReadingContext implements AsyncDisposable {
     for (const [element, sequence] of tokens.entries()) {
       this.#lengths[element] = this.length(element) + sequence.length;
     }
-    return { rows: rows.length, data: outputs[readerNames.logits]?.data as Float32Array };
+    return { rows: rows.length, data: outputs[readerNames.logits]?.data as Float32Array<ArrayBuffer> };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
