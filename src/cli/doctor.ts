@@ -31,5 +31,5 @@ function describe({ state, name, detail, remedy }: Check, { colours }: Terminal)
   const mark = { ok: colours.green('ok     '), warning: colours.yellow('warning'), failed: colours.red('failed ') }[
     state
   ];
-  return `${mark} ${name}: ${detail}${remedy === null ? '' : `\n        ${remedy}`}`;
+  return `${mark} ${name}: ${detail}${remedy === null ? '' : `\n        ${remedy.replaceAll('\n', '\n        ')}`}`;
 }

@@ -27,7 +27,7 @@ describe('the doctor', () => {
     const found = await checks({ modelPath, threads: 1 });
     assert.match(found.get('Node.js')?.detail ?? '', new RegExp(process.versions.node));
     assert.match(found.get('ONNX Runtime')?.detail ?? '', /^\d+\.\d+\.\d+ with cpu/);
-    assert.match(found.get('machine')?.detail ?? '', /GB of memory, \d+ cores, 1 threads used/);
+    assert.match(found.get('machine')?.detail ?? '', /GB of memory, \d+ cores, threads: 1/);
     assert.ok(found.has('pip'));
     for (const name of ['models', 'banks']) {
       const { state, detail } = found.get(`${name} folder`) as Check;

@@ -93,7 +93,7 @@ async function runtimeCheck(): Promise<Check> {
 
 function machineCheck(threads = 0): Check {
   const state = totalmem() >= memoryNeeded ? 'ok' : 'warning';
-  const used = threads === 0 ? 'all used' : `${threads} threads used`;
+  const used = threads === 0 ? 'all used' : `threads: ${threads}`;
   const detail = `${(totalmem() / 1e9).toFixed(1)} GB of memory, ${availableParallelism()} cores, ${used}`;
   return check('machine', state, detail, 'The default model needs about 1.2 GB.');
 }

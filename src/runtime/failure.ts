@@ -15,7 +15,7 @@ const webgpuRemedy = [
 
 const cudaRemedy = [
   'The npm package leaves CUDA’s part of ONNX Runtime out. It is for Linux on x64, and comes with',
-  '  ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node',
+  '  ONNXRUNTIME_NODE_INSTALL=true npm rebuild onnxruntime-node',
   'which downloads the NuGet package Microsoft.ML.OnnxRuntime.Gpu.Linux. Beside it, the libraries of CUDA 12 and cuDNN 9',
   'must be where the loader finds them (LD_LIBRARY_PATH), and an NVIDIA driver installed. Or use --device cpu.',
 ].join('\n');
