@@ -11,17 +11,13 @@
 import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/weights.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
-import { TransformerBuilder, type TransformerOptions } from './transformer.ts';
+import { addTokenInputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Layers of one kind share their bias and their number of slots. */
 export type LayerKind = 'memory' | 'plain';
 
 /** Names of the reader's inputs and outputs. */
 export const readerNames = {
-  hidden: 'hidden',
-  positionIds: 'position_ids',
-  rotaryCos: 'rotary_cos',
-  rotarySin: 'rotary_sin',
   rows: 'rows',
   bias: (kind: LayerKind) => `bias_${kind}`,
   split: (kind: LayerKind) => `split_${kind}`,
@@ -37,8 +33,7 @@ export interface ReaderOptions extends TransformerOptions {
 }
 
 /**
- * Builds the reader. Inputs: `hidden` `[tokens, hiddenSize]` (batch-major), `position_ids` `[batch, length]`,
- * `rotary_cos`, `rotary_sin` `[tokens, headDim / 2]`, for each kind of layer that occurs `bias_*`
+ * Builds the reader. Inputs beside those of `addTokenInputs`: for each kind of layer that occurs `bias_*`
  * `[batch, 1, length, slots + length]` and `split_*` = [slots, length], the pasts, and `rows`: which of the tokens get
  * logits. Outputs: `logits` `[rows, vocabularySize]` and `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]`,
  * the new key-values in the order layer, key before value, batch.
@@ -46,12 +41,7 @@ export interface ReaderOptions extends TransformerOptions {
 export function buildReader(config: ModelConfig, weights: Weights, options: ReaderOptions): Graph {
   const builder = new GraphBuilder('reader');
   const names = readerNames;
-  const hiddenInput = builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize]);
-  const inputs = {
-    positionIds: builder.input(names.positionIds, 'int64', ['batch', 'length']),
-    rotaryCos: builder.input(names.rotaryCos, 'float32', ['tokens', config.headDim / 2]),
-    rotarySin: builder.input(names.rotarySin, 'float32', ['tokens', config.headDim / 2]),
-  };
+  const { hidden: hiddenInput, inputs } = addTokenInputs(builder, config);
   const transformer = new TransformerBuilder(builder, config, weights, options, inputs);
   const kindOf = (layer: number): LayerKind => (options.memoryLayers.includes(layer) ? 'memory' : 'plain');
   const kinds = new Set(Array.from({ length: config.layers }, (_, layer) => kindOf(layer)));

@@ -28,6 +28,29 @@ export interface TransformerOptions {
   readonly fusedScores: boolean;
 }
 
+/** Names of the inputs that depend on tokens and positions alone, the same in every graph. */
+export const tokenInputNames = {
+  hidden: 'hidden',
+  positionIds: 'position_ids',
+  rotaryCos: 'rotary_cos',
+  rotarySin: 'rotary_sin',
+} as const;
+
+/**
+ * Adds those inputs: `hidden` `[tokens, hiddenSize]` (batch-major), `position_ids` `[batch, length]` int64, `rotary_cos` and
+ * `rotary_sin` `[tokens, headDim / 2]`, in which `position_ids` are row numbers.
+ */
+export function addTokenInputs(builder: GraphBuilder, config: ModelConfig): { hidden: string; inputs: LayerInputs } {
+  const names = tokenInputNames;
+  const hidden = builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize]);
+  const inputs = {
+    positionIds: builder.input(names.positionIds, 'int64', ['batch', 'length']),
+    rotaryCos: builder.input(names.rotaryCos, 'float32', ['tokens', config.headDim / 2]),
+    rotarySin: builder.input(names.rotarySin, 'float32', ['tokens', config.headDim / 2]),
+  };
+  return { hidden, inputs };
+}
+
 /** Values shared by every layer of one graph. */
 export interface LayerInputs {
   /** `[batch, length]` int64, rows of the rotary tables. */

@@ -16,16 +16,12 @@
 import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/weights.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
-import { type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
+import { addTokenInputs, type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Scores that the graph computes; the others are made from its outputs. */
 export type GraphScoring = 'received' | 'received-unnormalised' | 'reconstruction' | 'none';
 
 export const writerNames = {
-  hidden: 'hidden',
-  positionIds: 'position_ids',
-  rotaryCos: 'rotary_cos',
-  rotarySin: 'rotary_sin',
   bias: 'bias',
   keyBias: 'key_bias',
   queryMask: 'query_mask',
@@ -40,8 +36,7 @@ export interface WriterOptions extends TransformerOptions {
 }
 
 /**
- * Builds the writer. Inputs: `hidden` `[tokens, hiddenSize]`, `position_ids` `[batch, length]`, `rotary_cos`, `rotary_sin`
- * `[tokens, headDim / 2]`, `bias` `[batch, 1, length, length]` (causal, padding), and for scores `key_bias` `[batch, 1, 1,
+ * Builds the writer. Inputs beside those of `addTokenInputs`: `bias` `[batch, 1, length, length]` (causal, padding), and for scores `key_bias` `[batch, 1, 1,
  * length]` (0 for body tokens, very negative for others; not for reconstruction) and `query_mask` `[batch, 1, length, 1]`
  * (1 for the queries that count, else 0). Outputs: `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]` and
  * `scores` `[layers * batch, kvHeads, length]`.
@@ -49,18 +44,14 @@ export interface WriterOptions extends TransformerOptions {
 export function buildWriter(config: ModelConfig, weights: Weights, options: WriterOptions): Graph {
   const builder = new GraphBuilder('writer');
   const names = writerNames;
-  let hidden = builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize]);
-  const inputs = {
-    positionIds: builder.input(names.positionIds, 'int64', ['batch', 'length']),
-    rotaryCos: builder.input(names.rotaryCos, 'float32', ['tokens', config.headDim / 2]),
-    rotarySin: builder.input(names.rotarySin, 'float32', ['tokens', config.headDim / 2]),
-  };
+  const { hidden: hiddenInput, inputs } = addTokenInputs(builder, config);
   const transformer = new TransformerBuilder(builder, config, weights, options, inputs);
   const repeats = builder.integers([1, 1, config.heads / config.kvHeads, 1]);
   const biasInput = builder.input(names.bias, 'float32', ['batch', 1, 'length', 'length']);
   const bias = builder.apply('Tile', [biasInput, repeats]);
   const masks = options.scoring === 'none' ? undefined : scoreMasks(builder, options.scoring, repeats);
 
+  let hidden = hiddenInput;
   const keysValues: string[] = [];
   const scores: string[] = [];
   const last = Math.max(...options.layers);

@@ -2,8 +2,8 @@
 
 import type { Precision } from '../graph/linear.ts';
 import { type OnnxModel, writeOnnx } from '../graph/onnx.ts';
-import { buildReader, readerNames } from '../graph/reader.ts';
-import type { TransformerOptions } from '../graph/transformer.ts';
+import { buildReader } from '../graph/reader.ts';
+import { type TransformerOptions, tokenInputNames } from '../graph/transformer.ts';
 import { buildWriter, type GraphScoring } from '../graph/writer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { gatherRows } from '../model/quantised.ts';
@@ -105,10 +105,10 @@ export class LanguageModel {
     }
     const rowNumbers = BigInt64Array.from({ length: count }, (_, row) => BigInt(row));
     return {
-      [readerNames.hidden]: { type: 'float32', shape: [count, hiddenSize], data: hidden },
-      [readerNames.rotaryCos]: { type: 'float32', shape: [count, half], data: cos },
-      [readerNames.rotarySin]: { type: 'float32', shape: [count, half], data: sin },
-      [readerNames.positionIds]: { type: 'int64', shape: [batch, count / batch], data: rowNumbers },
+      [tokenInputNames.hidden]: { type: 'float32', shape: [count, hiddenSize], data: hidden },
+      [tokenInputNames.rotaryCos]: { type: 'float32', shape: [count, half], data: cos },
+      [tokenInputNames.rotarySin]: { type: 'float32', shape: [count, half], data: sin },
+      [tokenInputNames.positionIds]: { type: 'int64', shape: [batch, count / batch], data: rowNumbers },
     };
   }
 
