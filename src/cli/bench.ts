@@ -132,7 +132,11 @@ function addQuality(bench: Command, interrupt: Interrupt): void {
       ),
     )
     .addOption(number('--seed <n>', 'orders the questions', z.int().min(0).max(0xffff_ffff)).default(0))
-    .option('--choices <layers>', 'choices of memory layers, with spaces between them', 'first-half middle last-20 all')
+    .option(
+      '--choices <layers>',
+      'choices of memory layers, with spaces between them',
+      'first-half middle last-half all',
+    )
     .addOption(keepOption());
   addModelFlags(command).action(async (flags: QualityFlags) => {
     const terminal = terminalOf(flags);

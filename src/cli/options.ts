@@ -66,7 +66,7 @@ export function addModelFlags(command: Command): Command {
       .option('--model <name>', `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`)
       .option('--embedder <name>', `the same for the embedder (default: ${defaultEmbedder})`)
       .option('--offline', 'never use the network')
-      .option('--layers <choice>', 'memory layers: first-half, middle, all, last-N or numbers with commas')
+      .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
       .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"'))
       .addOption(new Option('--scoring <rule>', 'how they are chosen').choices(scorings))
       .addOption(new Option('--storage <type>', 'how memories are stored').choices(storages)),

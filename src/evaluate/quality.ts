@@ -7,7 +7,7 @@
 import { Memory3Error } from '../errors.ts';
 import { sample, samplingSchema, seededRandom } from '../generate/sampling.ts';
 import { ReadingContext } from '../memory/context.ts';
-import { decodeMemory, type Storage } from '../memory/format.ts';
+import { parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, memoryLayers, type Scoring } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
@@ -73,7 +73,7 @@ export async function* measureQuality(
       const prepare = async ({ references }: QuestionItem): Promise<Prepared> => {
         const stored = await writeMemories(model, profile, references, repeatPrompt);
         const context = await ReadingContext.open(model, { memory: { profile, memories: stored.length } });
-        await context.useMemories(stored.map(decodeMemory));
+        await context.useMemories(stored.map(parseMemory));
         return { context, text: '', bytes: stored.reduce((sum, { length }) => sum + length, 0) };
       };
       yield await measureRow({ ...row, mode: 'memory', layers, kept, prepare });

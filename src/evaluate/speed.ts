@@ -13,7 +13,7 @@ import { type MemoryRecall, recalledMemories } from '../generate/recall.ts';
 import { sample, samplingSchema, seededRandom } from '../generate/sampling.ts';
 import type { OpenedModel } from '../generate/workspace.ts';
 import { ReadingContext } from '../memory/context.ts';
-import { decodeMemory } from '../memory/format.ts';
+import { parseMemory } from '../memory/format.ts';
 import type { MemoryProfile } from '../memory/profile.ts';
 import { chunkTokens } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
@@ -216,7 +216,7 @@ async function measureMemory(
   const memories = hits.map(({ reference }) => {
     const stored = answerer.bank.memory(reference.id) as Uint8Array;
     bytes += stored.length;
-    return decodeMemory(stored);
+    return parseMemory(stored);
   });
   await context.useMemories(memories);
   times.add(`load ${name}`, elapsed(started) / hits.length);

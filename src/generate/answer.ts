@@ -15,7 +15,7 @@ import type { LanguageModel } from '../memory/model.ts';
 import { chunkTokens, type MemoryProfile } from '../memory/profile.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
 import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
-import { checkLength, type PromptTokens, promptChunks, withReferences } from './prompt.ts';
+import { checkLength, cutPrompt, type PromptChunk, type PromptTokens, withReferences } from './prompt.ts';
 import { type FoundReference, type MemoryRecall, type RecallTimes, recalledMemories } from './recall.ts';
 import { sample, samplingSchema, seededRandom } from './sampling.ts';
 import { StopStrings, stopStringsSchema } from './stop.ts';
@@ -134,7 +134,7 @@ class AnswerRun {
     }
     let prompt = this.#encode(messages);
     if (mode === 'rag') {
-      const { found, event } = await this.#find(promptChunks(prompt, tokenizer).at(-1)?.query ?? '');
+      const { found, event } = await this.#find(cutPrompt(prompt, tokenizer).chunks.at(-1)?.query ?? '');
       yield event;
       prompt = this.#encode(
         withReferences(
@@ -168,7 +168,9 @@ class AnswerRun {
     recalls: boolean,
   ): AsyncGenerator<AnswerEvent, Float32Array> {
     let logits = new Float32Array();
-    for (const { tokens, query } of recalls ? promptChunks(prompt, this.#answerer.tokenizer) : plainRuns(prompt)) {
+    const { opening, chunks } = cutPrompt(prompt, this.#answerer.tokenizer);
+    await context.begin(opening);
+    for (const { tokens, query } of recalls ? chunks : plainRuns(prompt.tokens.slice(opening.length))) {
       if (query !== '') yield await this.#recall(context, query, 'prompt');
       logits = await this.#read(context, tokens);
     }
@@ -277,7 +279,7 @@ class AnswerRun {
 /** Tokens that are read in one run where nothing has to happen between them: wide enough to be fast, small in memory. */
 const plainRun = 256;
 
-function plainRuns({ tokens }: PromptTokens): { tokens: readonly number[]; query: string }[] {
+function plainRuns(tokens: readonly number[]): PromptChunk[] {
   return Array.from({ length: Math.ceil(tokens.length / plainRun) }, (_, run) => ({
     tokens: tokens.slice(run * plainRun, (run + 1) * plainRun),
     query: '',

@@ -3,34 +3,32 @@ import { describe, it } from 'node:test';
 import { byteLevelMetadata } from '../../test/support/small-tokenizer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { tokenizerFromGguf } from '../model/tokenizer-gguf.ts';
-import { checkLength, promptChunks, withReferences } from './prompt.ts';
+import { checkLength, cutPrompt, withReferences } from './prompt.ts';
 
 const tokenizer = tokenizerFromGguf(byteLevelMetadata());
 const letters = (letter: string, count: number) => tokenizer.encode(letter.repeat(count));
 
 describe('prompt chunks', () => {
-  it('are 64 tokens long, and each full one asks with its own content', () => {
-    const tokens = [...letters('x', 4), ...letters('a', 60), ...letters('b', 64), ...letters('c', 64)];
-    const chunks = promptChunks({ tokens, content: tokens.map((_, index) => index >= 4) }, tokenizer);
+  it('begin after the template’s first words, are 64 tokens long, and ask with their own content', () => {
+    const tokens = [...letters('x', 4), ...letters('a', 64), ...letters('b', 64), ...letters('c', 64)];
+    const { opening, chunks } = cutPrompt({ tokens, content: tokens.map((_, index) => index >= 4) }, tokenizer);
     assert.deepEqual(
       chunks.map(({ query }) => query),
-      ['a'.repeat(60), 'b'.repeat(64), 'c'.repeat(64)],
+      ['a'.repeat(64), 'b'.repeat(64), 'c'.repeat(64)],
     );
-    assert.deepEqual(
-      chunks.flatMap(({ tokens: own }) => own),
-      tokens,
-    );
+    assert.equal(opening.length, 4);
+    assert.deepEqual([...opening, ...chunks.flatMap(({ tokens: own }) => own)], tokens);
   });
 
   it('ask with the last 64 content tokens up to their end where they are short', () => {
     const tokens = [...letters('a', 64), ...letters('x', 3), ...letters('b', 5)];
     const content = tokens.map((_, index) => index < 64 || index >= 67);
-    assert.equal(promptChunks({ tokens, content }, tokenizer).at(-1)?.query, 'a'.repeat(59) + 'b'.repeat(5));
+    assert.equal(cutPrompt({ tokens, content }, tokenizer).chunks.at(-1)?.query, 'a'.repeat(59) + 'b'.repeat(5));
   });
 
   it('ask with what came before where they are nothing but template words', () => {
     const tokens = [...letters('a', 10), ...letters('x', 54), ...letters('x', 64)];
-    const chunks = promptChunks({ tokens, content: tokens.map((_, index) => index < 10) }, tokenizer);
+    const { chunks } = cutPrompt({ tokens, content: tokens.map((_, index) => index < 10) }, tokenizer);
     assert.deepEqual(
       chunks.map(({ query }) => query),
       ['a'.repeat(10), 'a'.repeat(10)],
@@ -39,7 +37,7 @@ describe('prompt chunks', () => {
 
   it('ask nothing where nothing has been said', () => {
     const tokens = letters('x', 70);
-    const chunks = promptChunks({ tokens, content: tokens.map(() => false) }, tokenizer);
+    const { chunks } = cutPrompt({ tokens, content: tokens.map(() => false) }, tokenizer);
     assert.deepEqual(
       chunks.map(({ query }) => query),
       ['', ''],

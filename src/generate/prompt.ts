@@ -24,16 +24,25 @@ export interface PromptChunk {
   readonly query: string;
 }
 
-/** Cuts a prompt into chunks of 64 tokens, each with its query. */
-export function promptChunks({ tokens, content }: PromptTokens, tokenizer: Tokenizer): PromptChunk[] {
+/** A prompt in the pieces in which it is read. */
+export interface PromptPieces {
+  /** The template's words before the first message: the same for every prompt, they recall nothing. */
+  readonly opening: readonly number[];
+  /** Chunks of 64 tokens, the last one shorter. */
+  readonly chunks: readonly PromptChunk[];
+}
+
+/** Cuts a prompt into its opening and chunks of 64 tokens, each with its query. */
+export function cutPrompt({ tokens, content }: PromptTokens, tokenizer: Tokenizer): PromptPieces {
+  const opening = tokens.slice(0, Math.max(0, content.indexOf(true)));
   const chunks: PromptChunk[] = [];
-  for (let start = 0; start < tokens.length; start += chunkTokens) {
+  for (let start = opening.length; start < tokens.length; start += chunkTokens) {
     const end = Math.min(start + chunkTokens, tokens.length);
     const own = contentTokens(tokens, content, start, end);
     const query = end - start < chunkTokens || own.length === 0 ? contentTokens(tokens, content, 0, end) : own;
     chunks.push({ tokens: tokens.slice(start, end), query: tokenizer.decode(query.slice(-chunkTokens)).trim() });
   }
-  return chunks;
+  return { opening, chunks };
 }
 
 function contentTokens(tokens: readonly number[], content: readonly boolean[], start: number, end: number): number[] {

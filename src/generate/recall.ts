@@ -7,7 +7,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { MemoryBank, StoredReference } from '../bank/bank.ts';
-import { decodeMemory, type ExplicitMemory } from '../memory/format.ts';
+import { parseMemory, type StoredMemory } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import type { MemoryProfile } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
@@ -23,7 +23,7 @@ export interface RecalledMemory {
   readonly reference: StoredReference;
   readonly score: number;
   readonly source: MemorySource;
-  readonly memory: ExplicitMemory;
+  readonly memory: StoredMemory;
 }
 
 /** Where the time of one recall went, milliseconds. */
@@ -117,7 +117,7 @@ export class MemoryRecall {
     );
     const memories = hits.map(({ reference, score }) => {
       const { bytes, source } = loaded.get(reference.id) as { bytes: Uint8Array; source: MemorySource };
-      return { reference, score, source, memory: decodeMemory(bytes) };
+      return { reference, score, source, memory: parseMemory(bytes) };
     });
     return { query, memories, times: { ...times, load: performance.now() - started } };
   }

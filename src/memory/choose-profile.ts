@@ -8,7 +8,7 @@ import { type MemoryProfile, memoryLayers, memoryProfileSchema, scorings, storag
 
 /** What a user may choose; everything else follows from the model. */
 export const profileChoiceSchema = z.strictObject({
-  /** first-half, middle, all, last-N, or layer numbers separated by commas. */
+  /** first-half, middle, last-half, all, last-N, or layer numbers separated by commas. */
   layers: z.string().optional(),
   keptTokens: memoryProfileSchema.shape.keptTokens.optional(),
   scoring: z.enum(scorings).optional(),
@@ -17,7 +17,7 @@ export const profileChoiceSchema = z.strictObject({
 export type ProfileChoice = z.input<typeof profileChoiceSchema>;
 
 /** Chosen from the measurements in docs/quality.md: of an untrained model the last half reads memories best. */
-const defaults = { keptTokens: 'all', scoring: 'received', storage: 'int8' } as const;
+const defaults = { layers: 'last-half', keptTokens: 'all', scoring: 'received', storage: 'int8' } as const;
 
 /** The text that stands for bos while a reference is read (paper 3.2). */
 const headerText = 'Reference:';
@@ -25,13 +25,13 @@ const headerText = 'Reference:';
 const repeatText = '\n\nRepeat the reference:';
 
 /**
- * The memory profile of a model; by default of the last half of its layers.
+ * The memory profile of a model.
  * @throws Memory3Error "usage" for layers that the model does not have.
  */
 export function chooseProfile(config: ModelConfig, tokenizer: Tokenizer, choice: ProfileChoice = {}): MemoryProfile {
   const checked = checkOptions(profileChoiceSchema, choice);
   return {
-    layers: memoryLayers(checked.layers ?? `last-${Math.ceil(config.layers / 2)}`, config.layers),
+    layers: memoryLayers(checked.layers ?? defaults.layers, config.layers),
     keptTokens: checked.keptTokens ?? defaults.keptTokens,
     scoring: checked.scoring ?? defaults.scoring,
     storage: checked.storage ?? defaults.storage,

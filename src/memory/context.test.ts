@@ -96,7 +96,7 @@ describe('a context with memories is the plain transformer with them in front', 
     const wide = (await writeMemories(model, { ...profile, layers: [0, 1] }, references)).map(decodeMemory);
     await assert.rejects(
       context.useMemories(wide.slice(0, 1)),
-      refused('mismatch', /2 layers x 2 heads x 4 tokens x 12 does not fit a model with 1 memory layers/),
+      refused('mismatch', /2 layers x 2 heads x 4 tokens x 12 does not fit a context of 1 memory layers/),
     );
     await context.extend([[1, 2, 3]]);
     assert.throws(() => context.rewind(4), refused('usage', /3 tokens cannot go back to 4/));

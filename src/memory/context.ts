@@ -17,7 +17,8 @@
 import { Memory3Error } from '../errors.ts';
 import { type LayerKind, readerNames } from '../graph/reader.ts';
 import type { StateArray, TensorData } from '../runtime/device.ts';
-import type { ExplicitMemory } from './format.ts';
+import type { RowValues } from '../runtime/rows.ts';
+import type { ExplicitMemory, StoredMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
 import { type MemoryProfile, referenceTokens } from './profile.ts';
 import { masked } from './writer.ts';
@@ -100,13 +101,31 @@ export class ReadingContext implements AsyncDisposable {
     }).flat();
     const state = await model.device.state(arrays);
     const context = new ReadingContext(model, session, state, options, { header, perMemory });
-    if (profile !== undefined) await context.#placeHeader(profile.header);
+    if (profile !== undefined) {
+      await context.#placeConstant(profile.header, 0, () => 0);
+      context.#headerSeen = header;
+    }
     return context;
   }
 
   /** Tokens that a sequence has read. */
   length(element = 0): number {
     return this.#lengths[element] as number;
+  }
+
+  /**
+   * Reads, in every sequence, tokens that many contexts begin with (a template's words): the model computes them once and
+   * copies them from then on. They see the header but no memories.
+   * @throws Memory3Error "usage" if something has been read already.
+   */
+  async begin(tokens: readonly number[]): Promise<void> {
+    if (this.#lengths.some((length) => length > 0) || this.#used.some(({ length }) => length > 0)) {
+      throw new Memory3Error('usage', 'Only an empty context without memories in use can begin with constant tokens.');
+    }
+    if (tokens.length === 0) return;
+    await this.#reserve(tokens.length);
+    await this.#placeConstant(tokens, this.#start, (layer) => this.#base(this.#kind(layer)));
+    this.#lengths.fill(tokens.length);
   }
 
   /** Forgets what a sequence has read after its first `length` tokens. */
@@ -121,30 +140,19 @@ export class ReadingContext implements AsyncDisposable {
    * Drops a sequence's memories and loads others; they are seen by every token read from now on.
    * @throws Memory3Error "mismatch" if a memory has another shape than the profile's, "usage" if they are too many.
    */
-  async useMemories(memories: readonly ExplicitMemory[], element = 0): Promise<void> {
+  async useMemories(memories: readonly (StoredMemory | ExplicitMemory)[], element = 0): Promise<void> {
     if (memories.length > this.#memories) {
       throw new Memory3Error('usage', `${memories.length} memories do not fit a context made for ${this.#memories}.`);
     }
-    const { kvHeads, headDim } = this.#model.config;
     const names = this.#memoryLayers.flatMap(pastNames);
-    for (const [index, memory] of memories.entries()) {
-      const fits =
-        memory.layers === this.#memoryLayers.length &&
-        memory.kvHeads === kvHeads &&
-        memory.headDim === headDim &&
-        memory.kept <= this.#memorySlots;
-      if (!fits) {
-        throw new Memory3Error(
-          'mismatch',
-          `A memory of ${memory.layers} layers x ${memory.kvHeads} heads x ${memory.kept} tokens x ${memory.headDim} ` +
-            `does not fit a model with ${names.length / 2} memory layers x ${kvHeads} heads x ${headDim}.`,
-        );
-      }
-      const row = this.#header + index * this.#memorySlots;
-      const rows = new Int32Array(names.length).fill(row);
-      // The device takes the array away; a memory stays as it was.
-      await this.#model.device.write(this.#state, element, { names, rows }, memory.keysValues.slice());
-    }
+    for (const memory of memories) this.#checkShape(memory);
+    await Promise.all(
+      memories.map((memory, index) => {
+        const values: RowValues = 'values' in memory ? memory.values : { type: 'float32', data: memory.keysValues };
+        const rows = new Int32Array(names.length).fill(this.#header + index * this.#memorySlots);
+        return this.#model.device.write(this.#state, element, { names, rows }, values);
+      }),
+    );
     this.#used[element] = memories.map(({ kept }) => kept);
   }
 
@@ -174,22 +182,37 @@ export class ReadingContext implements AsyncDisposable {
     await this.#model.device.release(this.#state);
   }
 
-  /** Puts the header's key-values into the first slots of every layer and sequence. */
-  async #placeHeader(header: readonly number[]): Promise<void> {
-    const keysValues = await this.#model.headerKeysValues(header, () => this.#encodeHeader(header));
-    const names = this.#allNames();
-    for (let element = 0; element < this.batch; element++) {
-      const rows = { names, rows: new Int32Array(names.length) };
-      await this.#model.device.write(this.#state, element, rows, keysValues.slice());
-    }
-    this.#headerSeen = this.#header;
+  #checkShape({ layers, kvHeads, kept, headDim }: StoredMemory | ExplicitMemory): void {
+    const { config } = this.#model;
+    const memoryLayers = this.#memoryLayers.length;
+    const same = layers === memoryLayers && kvHeads === config.kvHeads && headDim === config.headDim;
+    if (same && kept <= this.#memorySlots) return;
+    throw new Memory3Error(
+      'mismatch',
+      `A memory of ${layers} layers x ${kvHeads} heads x ${kept} tokens x ${headDim} does not fit a context of ` +
+        `${memoryLayers} memory layers x ${config.kvHeads} heads x ${this.#memorySlots} tokens x ${config.headDim}.`,
+    );
   }
 
-  /** Reads the header alone, at positions 0, 1, ...; all sequences compute the same, the first one's result is taken. */
-  async #encodeHeader(header: readonly number[]): Promise<Float32Array> {
-    const sequences = this.#lengths.map(() => header);
-    const first = this.#lengths.map(() => 0);
-    const outputs = await this.#run(sequences, first, header.length, [0], [readerNames.keysValues], undefined);
+  /**
+   * Puts tokens that every sequence begins with into the slots that `rowOf` names, from the copy that the model keeps:
+   * what they are depends on nothing but themselves, their position and the header before them.
+   */
+  async #placeConstant(tokens: readonly number[], position: number, rowOf: (layer: number) => number): Promise<void> {
+    const key = [this.#headerSeen, position, ...tokens].join();
+    const data = await this.#model.constantKeysValues(key, () => this.#encodeConstant(tokens, position));
+    const names = this.#allNames();
+    const rows = Int32Array.from(names, (_, index) => rowOf(Math.floor(index / 2)));
+    for (let element = 0; element < this.batch; element++) {
+      await this.#model.device.write(this.#state, element, { names, rows }, { type: 'float32', data });
+    }
+  }
+
+  /** `[layers, 2, kvHeads, tokens, headDim]`; all sequences compute the same, the first one's result is taken. */
+  async #encodeConstant(tokens: readonly number[], position: number): Promise<Float32Array> {
+    const sequences = this.#lengths.map(() => tokens);
+    const first = this.#lengths.map(() => position);
+    const outputs = await this.#run(sequences, first, tokens.length, [0], [readerNames.keysValues], undefined);
     const all = outputs[readerNames.keysValues]?.data as Float32Array;
     const planes = this.#model.config.layers * 2;
     const size = all.length / (planes * this.batch);

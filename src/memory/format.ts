@@ -20,18 +20,27 @@
  * needs no further computation: the decoded array is copied into the memory slots as it is.
  */
 import { Memory3Error } from '../errors.ts';
-import { halfToFloat } from '../model/half.ts';
+import { type RowValues, valueCount, widenRows } from '../runtime/rows.ts';
 
 export type Storage = 'f16' | 'int8';
 
-/** One reference's kept key-values, decoded. */
-export interface ExplicitMemory {
+interface MemoryShape {
   readonly layers: number;
   readonly kvHeads: number;
   readonly kept: number;
   readonly headDim: number;
   /** `[layers, kvHeads, kept]`, each token's position in the reference, header included. */
   readonly positions: Uint8Array;
+}
+
+/** One reference's kept key-values as they lie in its bytes: what is loaded into attention. */
+export interface StoredMemory extends MemoryShape {
+  /** `[layers, 2, kvHeads, kept, headDim]`, keys after RoPE, then values; views of the bytes. */
+  readonly values: RowValues;
+}
+
+/** One reference's kept key-values in full precision. */
+export interface ExplicitMemory extends MemoryShape {
   /** `[layers, 2, kvHeads, kept, headDim]`, keys after RoPE, then values. */
   readonly keysValues: Float32Array;
 }
@@ -91,10 +100,10 @@ export function encodeMemory(memory: ExplicitMemory, storage: Storage): Uint8Arr
 }
 
 /**
- * Reads a memory.
+ * Reads a memory without copying or widening it.
  * @throws Memory3Error "damaged" if the bytes are not a memory of this version and of exactly this length.
  */
-export function decodeMemory(bytes: Uint8Array): ExplicitMemory {
+export function parseMemory(bytes: Uint8Array): StoredMemory {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < headerBytes || view.getUint32(0, true) !== magic || view.getUint8(4) !== version) {
     throw damaged(bytes, `it does not start as a memory of version ${version}`);
@@ -111,35 +120,30 @@ export function decodeMemory(bytes: Uint8Array): ExplicitMemory {
   const at = layout(storage, vectors, headDim);
   if (bytes.length !== at.total) throw damaged(bytes, `its shape asks for ${at.total} bytes`);
   // Typed arrays need an aligned start, which a blob inside a larger buffer may not have.
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-  const { buffer, byteOffset } = aligned;
-  const keysValues = new Float32Array(vectors * headDim);
-  if (storage === 'f16') {
-    widen(new Uint16Array(buffer, byteOffset + at.values, keysValues.length), keysValues);
-  } else {
-    const scales = new Float16Array(buffer, byteOffset + at.scales, vectors);
-    const codes = new Int8Array(buffer, byteOffset + at.values, keysValues.length);
-    for (let vector = 0; vector < vectors; vector++) {
-      const scale = scales[vector] as number;
-      const end = (vector + 1) * headDim;
-      for (let i = vector * headDim; i < end; i++) keysValues[i] = (codes[i] as number) * scale;
-    }
-  }
-  return {
-    layers,
-    kvHeads,
-    kept,
-    headDim,
-    positions: aligned.subarray(headerBytes, headerBytes + layers * kvHeads * kept),
-    keysValues,
-  };
+  const { buffer, byteOffset } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const positions = new Uint8Array(buffer, byteOffset + headerBytes, layers * kvHeads * kept);
+  const values: RowValues =
+    storage === 'f16'
+      ? { type: 'float16', data: new Uint16Array(buffer, byteOffset + at.values, vectors * headDim) }
+      : {
+          type: 'int8',
+          codes: new Int8Array(buffer, byteOffset + at.values, vectors * headDim),
+          scales: new Uint16Array(buffer, byteOffset + at.scales, vectors),
+        };
+  return { layers, kvHeads, kept, headDim, positions, values };
+}
+
+/**
+ * Reads a memory in full precision.
+ * @throws Memory3Error "damaged" as `parseMemory` does.
+ */
+export function decodeMemory(bytes: Uint8Array): ExplicitMemory {
+  const { values, ...shape } = parseMemory(bytes);
+  const keysValues = new Float32Array(valueCount(values));
+  widenRows(values, keysValues);
+  return { ...shape, keysValues };
 }
 
 function damaged(bytes: Uint8Array, why: string): Memory3Error {
   return new Memory3Error('damaged', `An explicit memory of ${bytes.length} bytes cannot be read: ${why}.`);
-}
-
-/** A look-up is several times faster than the engine's own conversion of a Float16Array. */
-function widen(bits: Uint16Array, values: Float32Array): void {
-  for (let i = 0; i < bits.length; i++) values[i] = halfToFloat[bits[i] as number] as number;
 }

@@ -33,7 +33,7 @@ export class LanguageModel {
   readonly #embedding: WeightTensor;
   readonly #options: LanguageModelOptions;
   readonly #sessions = new Map<string, Promise<number>>();
-  readonly #headers = new Map<string, Promise<Float32Array>>();
+  readonly #constants = new Map<string, Promise<Float32Array>>();
 
   constructor(source: ModelSource, device: Device, options: LanguageModelOptions = {}) {
     this.config = source.config;
@@ -63,15 +63,14 @@ export class LanguageModel {
   }
 
   /**
-   * The key-values of a header read alone from position 0, `[layers, 2, kvHeads, header tokens, headDim]`: constant, so
-   * computed once for each header, by whoever asks first.
+   * Key-values of tokens that contexts begin with (header, template), `[layers, 2, kvHeads, tokens, headDim]`: constant, so
+   * computed once for each key, by whoever asks first. Nobody may change them.
    */
-  headerKeysValues(header: readonly number[], compute: () => Promise<Float32Array>): Promise<Float32Array> {
-    const key = `${header}`;
-    let keysValues = this.#headers.get(key);
+  constantKeysValues(key: string, compute: () => Promise<Float32Array>): Promise<Float32Array> {
+    let keysValues = this.#constants.get(key);
     if (keysValues === undefined) {
       keysValues = compute();
-      this.#headers.set(key, keysValues);
+      this.#constants.set(key, keysValues);
     }
     return keysValues;
   }

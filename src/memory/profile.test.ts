@@ -12,6 +12,8 @@ describe('memory layers', () => {
     assert.deepEqual(memoryLayers('middle', 44), range(11, 33));
     assert.deepEqual(memoryLayers('middle', 30), range(8, 23));
     assert.deepEqual(memoryLayers('middle', 2), [1]);
+    assert.deepEqual(memoryLayers('last-half', 30), range(15, 30));
+    assert.deepEqual(memoryLayers('last-half', 3), [1, 2]);
     assert.deepEqual(memoryLayers('last-20', 30), range(10, 30));
     assert.deepEqual(memoryLayers('last-1', 30), [29]);
     assert.deepEqual(memoryLayers('last-30', 30), range(0, 30));

@@ -25,11 +25,11 @@ export const memoryProfileSchema = z.strictObject({
 export type MemoryProfile = z.infer<typeof memoryProfileSchema>;
 
 /** Named choices of memory layers; a list of layer numbers is a choice too. */
-export type LayerChoice = 'first-half' | 'middle' | 'all' | `last-${number}` | readonly number[];
+export type LayerChoice = 'first-half' | 'middle' | 'last-half' | 'all' | `last-${number}` | readonly number[];
 
 /**
  * The layers of a choice for a model with `layers` layers: the paper's first half (3.3), the middle half that it
- * suspects to be better, the last n, all, or the given ones.
+ * suspects to be better, the last half, the last n, all, or the given ones.
  * @throws Memory3Error "usage" for an unknown choice or a layer that the model does not have.
  * @example memoryLayers('last-20', 30) // [10, ..., 29]
  */
@@ -39,7 +39,7 @@ export function memoryLayers(choice: LayerChoice | string, layers: number): [num
   const [first, ...rest] = sorted;
   if (first === undefined || sorted.some((layer) => !Number.isInteger(layer) || layer < 0 || layer >= layers)) {
     throw new Memory3Error('usage', `"${choice}" is no choice of memory layers for a model with ${layers} layers.`, {
-      remedy: 'Use first-half, middle, all, last-N, or layer numbers separated by commas.',
+      remedy: 'Use first-half, middle, last-half, all, last-N, or layer numbers separated by commas.',
     });
   }
   return [first, ...rest];
@@ -50,6 +50,7 @@ function namedLayers(choice: string, layers: number): number[] {
   const from = (start: number, count: number) => Array.from({ length: count }, (_, i) => start + i);
   if (choice === 'first-half') return from(0, half);
   if (choice === 'middle') return from(Math.ceil(layers / 4), half);
+  if (choice === 'last-half') return from(half, layers - half);
   if (choice === 'all') return from(0, layers);
   const last = /^last-(\d+)$/.exec(choice)?.[1];
   if (last !== undefined) return from(layers - Number(last), Number(last));

@@ -18,7 +18,7 @@
  * The nibbles of a 32-block are its first half (low) and second half (high); those of a 256-block go through groups of 64 columns,
  * low nibbles for the first 32. A `BlockMatrix` has neighbouring columns in one byte, so nibbles are paired anew.
  */
-import { halfToFloat } from './half.ts';
+import { halfToFloat } from '../half.ts';
 
 /** One format: its blocks in the file, the shape of what comes out, and the loop between them. */
 export interface BlockFormat {

@@ -1,8 +1,8 @@
 /** Weights from the bytes of a file, and what is done with them: unpack, stack, look rows up. */
 import { Memory3Error } from '../errors.ts';
+import { floatsFromBf16, floatsFromF16 } from '../half.ts';
 import { quoted } from './binary-file.ts';
 import { type BlockFormat, blockFormats } from './block-formats.ts';
-import { floatsFromBf16, floatsFromF16 } from './half.ts';
 import type { BlockMatrix, DenseTensor, WeightTensor } from './weights.ts';
 
 const denseFormats: ReadonlyMap<string, (bytes: Uint8Array<ArrayBuffer>) => Float32Array> = new Map([

@@ -68,18 +68,37 @@ describe('a state', () => {
     const state = await stateOfTwo(2, 4);
     // [names, heads, 2 rows, width]: keys 1.., values 101..
     const data = Float32Array.from({ length: 2 * 2 * 2 * 3 }, (_, i) => (i < 12 ? 1 + i : 101 + i - 12));
-    await device.write(state, 1, { names, rows: Int32Array.of(2, 1) }, data);
+    await device.write(state, 1, { names, rows: Int32Array.of(2, 1) }, { type: 'float32', data });
     const [keys, values] = await read(state);
     assert.deepEqual(keys.shape, [2, 2, 4, 3]);
     assert.deepEqual(firsts(keys), [0, 0, 0, 0, 0, 0, 0, 0, /* element 1 */ 0, 0, 1, 4, 0, 0, 7, 10]);
     assert.deepEqual(firsts(values), [0, 0, 0, 0, 0, 0, 0, 0, /* element 1 */ 0, 101, 104, 0, 0, 107, 110, 0]);
-    assert.equal(data.length, 0, 'the data is handed over');
+    assert.equal(data[0], 1, 'the data stays the caller’s');
+  });
+
+  it('takes rows as halves and as codes with scales', async () => {
+    const rows = Int32Array.of(0, 0);
+    const state = await stateOfTwo(1, 2);
+    const numbers = Array.from({ length: 24 }, (_, i) => i - 12);
+    const halves = new Uint16Array(Float16Array.from(numbers, (number) => number / 4).buffer);
+    await device.write(state, 0, { names, rows }, { type: 'float16', data: halves });
+    const [keys, values] = await read(state);
+    assert.deepEqual(
+      [...keys.data, ...values.data],
+      numbers.map((number) => number / 4),
+    );
+    const scales = new Uint16Array(Float16Array.from({ length: 8 }, (_, row) => row / 2).buffer);
+    await device.write(state, 0, { names, rows }, { type: 'int8', codes: Int8Array.from(numbers), scales });
+    const [scaledKeys, scaledValues] = await read(state);
+    const expected = numbers.map((number, i) => number * (Math.floor(i / 3) / 2));
+    // Compared as numbers: a zero scale may leave a negative zero.
+    assert.ok([...scaledKeys.data, ...scaledValues.data].every((value, i) => Number(value) === expected[i]));
   });
 
   it('keeps its rows when it grows and when it shrinks, array by array', async () => {
     const state = await stateOfTwo(1, 2);
     const data = Float32Array.from({ length: 24 }, (_, i) => 1 + i);
-    await device.write(state, 0, { names, rows: Int32Array.of(0, 0) }, data);
+    await device.write(state, 0, { names, rows: Int32Array.of(0, 0) }, { type: 'float32', data });
     await device.resize(state, { keys: 4 });
     const [keys, values] = await read(state);
     assert.deepEqual(firsts(keys), [1, 4, 0, 0, 7, 10, 0, 0]);
@@ -110,7 +129,12 @@ describe('a state', () => {
   it('refuses rows outside of it and names that it does not have', async () => {
     const state = await stateOfTwo(1, 4);
     const write = (element: number, rows: number[], given = names) =>
-      device.write(state, element, { names: given, rows: Int32Array.from(rows) }, new Float32Array(given.length * 12));
+      device.write(
+        state,
+        element,
+        { names: given, rows: Int32Array.from(rows) },
+        { type: 'float32', data: new Float32Array(given.length * 12) },
+      );
     await assert.rejects(write(0, [0, 3]), /rows 3\.\.5 of "values" are outside its 4/);
     await assert.rejects(write(0, [-1, 0]), /rows -1\.\.1 of "keys"/);
     await assert.rejects(write(1, [0, 0]), /outside/);

@@ -9,6 +9,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { deviceFailure } from './failure.ts';
+import type { RowValues } from './rows.ts';
 
 export const executionProviders = ['cpu', 'webgpu', 'cuda'] as const;
 export type ExecutionProvider = (typeof executionProviders)[number];
@@ -78,7 +79,7 @@ export type Command =
       readonly state: number;
       readonly batch: number;
       readonly rows: StateRows;
-      readonly data: Float32Array;
+      readonly values: RowValues;
     }
   | { readonly kind: 'run'; readonly request: RunRequest };
 
@@ -154,9 +155,9 @@ export class Device implements AsyncDisposable {
     await this.#send({ kind: 'resize', state, rows });
   }
 
-  /** Writes `data` `[names, heads, n, width]` into one batch element of a state; the data is handed over. */
-  async write(state: number, batch: number, rows: StateRows, data: Float32Array): Promise<void> {
-    await this.#send({ kind: 'write', state, batch, rows, data }, [data.buffer as ArrayBuffer]);
+  /** Writes values `[names, heads, n, width]` into one batch element of a state; they are copied and widened there. */
+  async write(state: number, batch: number, rows: StateRows, values: RowValues): Promise<void> {
+    await this.#send({ kind: 'write', state, batch, rows, values });
   }
 
   /** Runs a session. @returns the outputs asked for. */

@@ -11,6 +11,7 @@ import type {
   StateRows,
   TensorData,
 } from './device.ts';
+import { type RowValues, valueCount, widenRows } from './rows.ts';
 
 interface MutableArray {
   readonly name: string;
@@ -127,6 +128,17 @@ function writeRows(
   }
 }
 
+/** Reused for every write: fresh memory of a few megabytes costs more than widening does. */
+let scratch = new Float32Array(0);
+
+function widened(values: RowValues): Float32Array {
+  if (values.type === 'float32') return values.data;
+  const count = valueCount(values);
+  if (scratch.length < count) scratch = new Float32Array(count);
+  widenRows(values, scratch);
+  return scratch.subarray(0, count);
+}
+
 async function run({ session: handle, inputs, state: stateHandle, outputs, append }: RunRequest) {
   const session = sessions.get(handle)?.session;
   if (session === undefined) throw new Error(`there is no session ${handle}`);
@@ -160,7 +172,7 @@ async function answer(command: Command): Promise<unknown> {
     case 'resize':
       return resize(command.state, command.rows);
     case 'write':
-      return writeRows(stateOf(command.state), command.rows, command.data, command.batch);
+      return writeRows(stateOf(command.state), command.rows, widened(command.values), command.batch);
     case 'run':
       return run(command.request);
   }

@@ -9,6 +9,7 @@ import { openWorkspace, type Workspace } from '../../src/generate/workspace.ts';
 import { ReadingContext } from '../../src/memory/context.ts';
 import { decodeMemory } from '../../src/memory/format.ts';
 import { writeMemories } from '../../src/memory/writer.ts';
+import { encodeChat } from '../../src/model/chat-template.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
 
 const library = fileURLToPath(new URL('../../assets/library/', import.meta.url));
@@ -36,7 +37,10 @@ describe('an answer', () => {
     const long = `${question} ${'Tell me about his films and his life in every detail. '.repeat(10)}`;
     const { recalls, summary, texts } = await ask(workspace, long, { maxTokens: 140, repetitionPenalty: 1.3 });
     const ofPrompt = recalls.filter(({ stage }) => stage === 'prompt');
-    assert.equal(ofPrompt.length, Math.ceil(summary.promptTokens / 64));
+    const { content } = encodeChat(workspace.chatTemplate, workspace.tokenizer, [{ role: 'user', content: long }], {
+      addGenerationPrompt: true,
+    });
+    assert.equal(ofPrompt.length, Math.ceil((summary.promptTokens - content.indexOf(true)) / 64));
     assert.ok(ofPrompt[0]?.found[0]?.reference.documentName.endsWith('allan-dwan.txt'));
     assert.ok(ofPrompt.every(({ found }) => found.length === 5));
     const ofAnswer = recalls.filter(({ stage }) => stage === 'answer');

@@ -104,6 +104,22 @@ describe('a context with memories', () => {
     }
   });
 
+  it('begins with constant tokens as if they had been read, from the second time on too', async () => {
+    const memories = (await writeMemories(model, eight, references.slice(0, 2))).map(decodeMemory);
+    await using read = await ReadingContext.open(model, { memory: { profile: eight, memories: 5 } });
+    await read.extend([texts.context.slice(0, 6)]);
+    await read.useMemories(memories);
+    const expected = (await read.extend([texts.context.slice(6)])).data;
+    for (let time = 0; time < 2; time++) {
+      await using begun = await ReadingContext.open(model, { batch: 2, memory: { profile: eight, memories: 5 } });
+      await begun.begin(texts.context.slice(0, 6));
+      for (const element of [0, 1]) await begun.useMemories(memories, element);
+      const { data } = await begun.extend([texts.context.slice(6), texts.context.slice(6)]);
+      assert.ok(largestDifference(data, Float32Array.of(...expected, ...expected)) < 1e-4);
+      await assert.rejects(begun.begin([1]), { code: 'usage' });
+    }
+  });
+
   it('reads tokens in pieces as it reads them at once', async () => {
     const long = Array.from({ length: 150 }, (_, i) => 1000 + i);
     await using atOnce = await ReadingContext.open(model, { memory: null });
