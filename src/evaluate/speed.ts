@@ -18,7 +18,7 @@ import type { MemoryProfile } from '../memory/profile.ts';
 import { chunkTokens } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
-import { LlamaCpp } from './llama-cpp.ts';
+import { LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
 import { measurePeakMemory } from './peak-memory.ts';
 import { measureRecall, type RecallSpeed } from './recall-speed.ts';
 import { type SpeedMaterial, speedMaterial } from './speed-material.ts';
@@ -87,6 +87,8 @@ export async function measureSpeed(
 ): Promise<SpeedReport> {
   await using material = await speedMaterial(opened, embedder);
   await using llama = await LlamaCpp.start(opened.file.path, { threads: options.threads, promptTokens, newTokens });
+  if (llama === null)
+    options.onNotice(`llama.cpp is not installed and left out; install it with: ${llamaInstallCommand}`);
   const times = new Times();
   const kept = Object.entries(material.profiles) as [KeptName, MemoryProfile][];
   // The first round compiles graphs and writes the memories that recalls will load; it is not counted.

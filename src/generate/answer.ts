@@ -16,7 +16,13 @@ import { chunkTokens, type MemoryProfile } from '../memory/profile.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
 import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
 import { checkLength, cutPrompt, type PromptChunk, type PromptTokens, withReferences } from './prompt.ts';
-import { type FoundReference, type MemoryRecall, type RecallTimes, recalledMemories } from './recall.ts';
+import {
+  type FoundReference,
+  type MemoryRecall,
+  type RecallCounts,
+  type RecallTimes,
+  recalledMemories,
+} from './recall.ts';
 import { sample, samplingSchema, seededRandom } from './sampling.ts';
 import { StopStrings, stopStringsSchema } from './stop.ts';
 
@@ -63,6 +69,8 @@ export interface AnswerSummary {
   readonly finish: 'end' | 'stop' | 'length';
   /** Best first. */
   readonly citations: readonly Citation[];
+  /** What the RAM cache did since the bank was opened, and how many cold memories were written; null without a bank. */
+  readonly memoryCounts: RecallCounts | null;
   /** Milliseconds and rates as they were measured. */
   readonly times: {
     /** All recalls together. */
@@ -237,6 +245,7 @@ class AnswerRun {
         answerTokens: generated.length,
         finish,
         citations: [...this.#citations.values()].sort((a, b) => b.score - a.score),
+        memoryCounts: this.#answerer.recall?.counts ?? null,
         times: {
           recall: { ...this.#recallTimes },
           firstToken: firstToken - this.#started,
