@@ -118,7 +118,7 @@ function shortName(document: string): string {
   return fromHere.length < document.length ? fromHere : document;
 }
 
-export function describeTimes({ times, promptTokens, answerTokens }: AnswerSummary): string {
+export function describeTimes({ times, promptTokens, answerTokens, memoryCounts }: AnswerSummary): string {
   const { recall, firstToken, decodeTokensPerSecond } = times;
   const parts = [
     `recall ${(recall.embed + recall.search + recall.load).toFixed(0)} ms`,
@@ -126,5 +126,9 @@ export function describeTimes({ times, promptTokens, answerTokens }: AnswerSumma
     `${promptTokens} + ${answerTokens} tokens`,
   ];
   if (decodeTokensPerSecond !== null) parts.push(`${decodeTokensPerSecond.toFixed(1)} tok/s`);
+  if (memoryCounts !== null && memoryCounts.written > 0) parts.push(`${memoryCounts.written} cold memories written`);
+  if (memoryCounts !== null && memoryCounts.notStored > 0) {
+    parts.push(`${memoryCounts.notStored} of them not stored, since somebody else is writing`);
+  }
   return parts.join(', ');
 }
