@@ -70,6 +70,9 @@ export function readQuestions(
     return chunks;
   };
   const contextIds = [...contexts.keys()];
+  if (options.distractors > 0 && contextIds.length < 2) {
+    throw new Memory3Error('usage', `Distractors come from other passages, and ${contextsFile} has only one.`);
+  }
   const items: QuestionItem[] = [];
   let cut = 0;
   let unanswerable = 0;
