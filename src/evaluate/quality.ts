@@ -129,7 +129,7 @@ async function answerItem(
   prompt: readonly number[],
   item: QuestionItem,
 ): Promise<{ nll: number; answer: string }> {
-  const target = tokenizer.encode(` ${item.answers[0]}`);
+  const target = tokenizer.encode(` ${item.answers[0]}`, { continuation: true });
   const afterPrompt = await context.extend([prompt]);
   let nll = negativeLogLikelihood(afterPrompt, 0, target[0] as number);
   if (target.length > 1) {

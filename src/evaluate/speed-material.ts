@@ -18,7 +18,7 @@ import type { KeptName } from './speed.ts';
 export const libraryFolder = fileURLToPath(new URL('../../assets/library/', import.meta.url));
 
 /** References shorter than this are left out: what is compared are references of full length. */
-const fullLength = 100;
+const fullLength = 110;
 /** References in each bank. */
 const bankReferences = 96;
 /** References written in one measured batch. */

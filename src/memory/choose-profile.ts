@@ -41,7 +41,7 @@ export function chooseProfile(config: ModelConfig, tokenizer: Tokenizer, choice:
 
 /** Token ids of the instruction before the second copy of a reference. */
 export function repeatPrompt(tokenizer: Tokenizer): number[] {
-  return tokenizer.encode(repeatText);
+  return tokenizer.encode(repeatText, { continuation: true });
 }
 
 /** Name for people, fingerprint for comparison: memories of another fingerprint do not fit. */
