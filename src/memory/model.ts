@@ -1,5 +1,6 @@
 /** A model that can run: its file, a device, and the inputs that every graph of it takes. */
 
+import { LRUCache } from 'lru-cache';
 import type { Precision } from '../graph/linear.ts';
 import { type OnnxModel, writeOnnx } from '../graph/onnx.ts';
 import { buildReader } from '../graph/reader.ts';
@@ -25,6 +26,9 @@ export interface LanguageModelOptions {
   readonly profilePrefix?: string;
 }
 
+/** A header and the openings of a few templates; each takes a megabyte or so. */
+const rememberedConstants = 16;
+
 /** Runs one model on one device. Graphs are built and compiled when they are first needed. */
 export class LanguageModel {
   readonly config: ModelConfig;
@@ -33,7 +37,7 @@ export class LanguageModel {
   readonly #embedding: WeightTensor;
   readonly #options: LanguageModelOptions;
   readonly #sessions = new Map<string, Promise<number>>();
-  readonly #constants = new Map<string, Promise<Float32Array>>();
+  readonly #constants = new LRUCache<string, Promise<Float32Array>>({ max: rememberedConstants });
 
   constructor(source: ModelSource, device: Device, options: LanguageModelOptions = {}) {
     this.config = source.config;
