@@ -36,7 +36,7 @@ function addSpeed(bench: Command, interrupt: Interrupt): void {
     'bench speed',
     'bench speed --threads 2 --json',
   ])
-    .addOption(number('--rounds <n>', 'rounds that are counted', z.int().min(1).max(100)).default(5))
+    .addOption(number('--rounds <n>', 'rounds that are counted', z.int().min(1).max(100)).default(7))
     .addOption(
       number('--references <n>', 'references that recall searches', z.int().min(1000).max(1e7)).default(100_000),
     );

@@ -91,21 +91,21 @@ export async function measureSpeed(
     options.onNotice(`llama.cpp is not installed and left out; install it with: ${llamaInstallCommand}`);
   const times = new Times();
   const kept = Object.entries(material.profiles) as [KeptName, MemoryProfile][];
+  const tasks: (() => Promise<void>)[] = [
+    () => measurePlain(opened, material, times),
+    ...(llama === null ? [] : [() => measureLlama(llama, times)]),
+    () => measureRag(opened, material, times),
+    ...kept.map(([name, profile]) => async () => {
+      await measureMemory(opened, material, name, profile, times);
+      await measureWriting(opened, material, name, profile, times);
+    }),
+  ];
   // The first round compiles graphs and writes the memories that recalls will load; it is not counted.
   for (let round = 0; round <= options.rounds; round++) {
     if (round === 1) times.clear();
     options.onNotice(round === 0 ? 'Warming up ...' : `Round ${round} of ${options.rounds} ...`);
-    await measurePlain(opened, material, times);
-    if (llama !== null) {
-      const { prefill, decode } = await llama.round();
-      times.add('llama prefill', prefill);
-      times.add('llama decode', decode);
-    }
-    await measureRag(opened, material, times);
-    for (const [name, profile] of kept) {
-      await measureMemory(opened, material, name, profile, times);
-      await measureWriting(opened, material, name, profile, times);
-    }
+    // Another order in each round: what runs after a large task pays for the memory that it left behind.
+    for (const index of tasks.keys()) await tasks[(index + round) % tasks.length]?.();
   }
   const byKept = <T>(value: (name: KeptName) => T) =>
     Object.fromEntries(kept.map(([name]) => [name, value(name)])) as Record<KeptName, T>;
@@ -183,6 +183,12 @@ async function measurePlain({ model }: OpenedModel, material: SpeedMaterial, tim
   await context.extend([material.text.slice(0, promptTokens)]);
   times.add('plain prefill', promptTokens / (elapsed(started) / 1000));
   times.add('plain decode', await decode(context, material, null));
+}
+
+async function measureLlama(llama: LlamaCpp, times: Times): Promise<void> {
+  const { prefill, decode } = await llama.round();
+  times.add('llama prefill', prefill);
+  times.add('llama decode', decode);
 }
 
 async function measureRag(opened: OpenedModel, material: SpeedMaterial, times: Times): Promise<void> {
