@@ -202,6 +202,8 @@ class AnswerRun {
     const text = createTextStream(tokenizer);
     const stops = new StopStrings(this.#options.stop);
     const generated: number[] = [];
+    // What the repetition penalty looks at: prompt and answer.
+    const history = [...prompt.tokens];
     let logits = firstLogits;
     let answerText = '';
     let finish: AnswerSummary['finish'] = 'length';
@@ -211,13 +213,14 @@ class AnswerRun {
       return piece === '' ? [] : [{ kind: 'text', text: piece }];
     };
     while (generated.length < this.#options.maxTokens) {
-      const token = sample(logits, this.#options, random, [...prompt.tokens, ...generated]);
+      const token = sample(logits, this.#options, random, history);
       if (generated.length === 0) firstToken = performance.now();
       if (tokenizer.endTokenIds.includes(token)) {
         finish = 'end';
         break;
       }
       generated.push(token);
+      history.push(token);
       yield* emit(stops.push(text.push(token)));
       if (stops.found !== null) {
         finish = 'stop';
