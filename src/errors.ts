@@ -20,6 +20,8 @@ export type ErrorCode =
   | 'unsupported'
   /** A prompt does not fit the context. */
   | 'too-long'
+  /** Training went wrong again and again: its loss is not a number, or explodes. */
+  | 'diverged'
   /** Reading or writing failed: no space, no permission. */
   | 'disk';
 

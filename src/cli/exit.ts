@@ -13,6 +13,7 @@ export const exitCodes = {
   unsupported: 8,
   'too-long': 9,
   disk: 10,
+  diverged: 11,
   interrupted: 130,
 } as const satisfies Record<ErrorCode | 'ok' | 'failure' | 'interrupted', number>;
 
@@ -23,4 +24,5 @@ export const exitCodesHelp = `Exit codes:
   2 wrong use                     8 not supported here
   3 not found                     9 prompt too long
   4 damaged, or verify found it  10 reading or writing a disk failed
-  5 somebody else is writing    130 interrupted (Ctrl+C)`;
+  5 somebody else is writing     11 training diverged
+                                130 interrupted (Ctrl+C)`;

@@ -25,6 +25,7 @@ test('what is written is read back by the strict reader', () => {
   assert.deepEqual(new Float32Array(read('whole').buffer.slice(0)), data);
   assert.deepEqual(floatsFromF16(read('half')), Float32Array.from(new Float16Array(data)));
   assert.deepEqual(file.tensors.get('scalar')?.shape, []);
+  assert.deepEqual([...file.metadata], [['note', 'ä']]);
 });
 
 test('a file that cannot be put in place leaves what was there and nothing beside it', () => {

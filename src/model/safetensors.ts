@@ -42,24 +42,32 @@ const entrySchema = z.strictObject({
 });
 const metadataSchema = z.record(z.string(), z.string());
 
+/** An open safetensors file. */
+export interface SafetensorsFile extends TensorFile {
+  /** The header's "__metadata__"; empty if there is none. */
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
 /**
  * Opens a safetensors file and reads its header.
  *
  * @throws Memory3Error "damaged" naming the fault and its tensor; "not-found".
  */
-export function openSafetensors(path: string): TensorFile {
+export function openSafetensors(path: string): SafetensorsFile {
   const file = new BinaryFile(path);
   try {
     const { header, dataStart } = readHeader(file);
     const tensors = new Map<string, StoredTensor>();
+    let metadata: ReadonlyMap<string, string> = new Map();
     for (const [name, entry] of Object.entries(header)) {
-      if (name === '__metadata__') checkMetadata(file, entry);
+      if (name === '__metadata__') metadata = readMetadata(file, entry);
       else tensors.set(name, readEntry(file, name, entry, dataStart));
     }
     checkCoverage(file, [...tensors.values()], dataStart);
     return {
       path,
       tensors,
+      metadata,
       readTensor: (tensor) => file.read(tensor.position, tensor.byteLength, `tensor ${quoted(tensor.name)}`),
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
@@ -87,9 +95,10 @@ function readHeader(file: BinaryFile): { header: object; dataStart: number } {
   return { header: header as object, dataStart: 8 + length };
 }
 
-function checkMetadata(file: BinaryFile, value: unknown): void {
-  if (!metadataSchema.safeParse(value).success)
-    throw file.damaged('"__metadata__" in its header is not a map of strings');
+function readMetadata(file: BinaryFile, value: unknown): ReadonlyMap<string, string> {
+  const parsed = metadataSchema.safeParse(value);
+  if (!parsed.success) throw file.damaged('"__metadata__" in its header is not a map of strings');
+  return new Map(Object.entries(parsed.data));
 }
 
 function readEntry(file: BinaryFile, name: string, value: unknown, dataStart: number): StoredTensor {
