@@ -5,10 +5,9 @@
  * answer_starts[]}. The reference of a question is the chunk of its passage that holds the first answer; a question whose
  * answer is cut by a chunk's end is left out and counted, as is one without an answer.
  */
-import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
+import { readJsonLines } from '../json-lines.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { type Chunk, cutIntoChunks } from '../retrieval/chunks.ts';
 
@@ -57,8 +56,10 @@ export function readQuestions(
   tokenizer: Tokenizer,
   options: QuestionOptions,
 ): QuestionSet {
-  const contexts = new Map(readLines(contextsFile, contextSchema).map(({ context_id, text }) => [context_id, text]));
-  const questions = shuffle(readLines(questionsFile, questionSchema), options.random);
+  const contexts = new Map(
+    readJsonLines(contextsFile, contextSchema).map(({ context_id, text }) => [context_id, text]),
+  );
+  const questions = shuffle(readJsonLines(questionsFile, questionSchema), options.random);
   const chunksOf = new Map<string | number, Chunk[]>();
   const cutContext = (id: string | number) => {
     const text = contexts.get(id);
@@ -96,32 +97,6 @@ export function readQuestions(
     items.push({ question, answers: answers as [string, ...string[]], references });
   }
   return { items, cut, unanswerable };
-}
-
-function readLines<T>(file: string, schema: z.ZodType<T>): T[] {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (cause) {
-    throw new Memory3Error('not-found', `${file} cannot be read.`, { cause });
-  }
-  const text = (bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes).toString('utf8');
-  const lines = text.split('\n').map((line, index) => [line, index + 1] as const);
-  return lines
-    .filter(([line]) => line.trim() !== '')
-    .map(([line, number]) => {
-      const parsed = schema.safeParse(parseJson(line, file, number));
-      if (parsed.success) return parsed.data;
-      throw new Memory3Error('damaged', `${file}, line ${number}: ${z.prettifyError(parsed.error)}`);
-    });
-}
-
-function parseJson(line: string, file: string, number: number): unknown {
-  try {
-    return JSON.parse(line);
-  } catch (cause) {
-    throw new Memory3Error('damaged', `${file}, line ${number} is not JSON.`, { cause });
-  }
 }
 
 /** Fisher-Yates. */

@@ -11,6 +11,7 @@ import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { Memory3Error } from '../errors.ts';
+import { linesOf } from '../json-lines.ts';
 import { decodeText, extractText, type MediaType, mediaTypeOf, mediaTypes, Unreadable } from './document-formats.ts';
 
 export interface SourceDocument {
@@ -69,7 +70,7 @@ export async function* readSources(
 }
 
 /** Every file that the inputs name, once, in a fixed order. */
-async function listInputs(inputs: readonly string[], folder: string): Promise<string[]> {
+export async function listInputs(inputs: readonly string[], folder: string): Promise<string[]> {
   const paths = new Set<string>();
   for (const input of inputs) {
     for (const path of await expandInput(input, folder)) {
@@ -175,22 +176,6 @@ function lineToSource(name: string, number: number, bytes: Uint8Array, options: 
   // JSON can name half a character by itself ("\ud83d"); UTF-8, in which everything is stored, cannot.
   if (!text.isWellFormed()) return skip(`its field "${textField}" has half a surrogate pair`);
   return { name: `${name}#${id}`, title, mediaType: mediaTypes.text, text };
-}
-
-/** Lines of a stream as bytes, so that a fault in one line is that line's alone. */
-async function* linesOf(stream: Readable): AsyncGenerator<Uint8Array, void> {
-  let pieces: Uint8Array[] = [];
-  for await (const chunk of stream) {
-    const bytes: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-    let start = 0;
-    for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
-      yield Buffer.concat([...pieces, bytes.subarray(start, end)]);
-      pieces = [];
-      start = end + 1;
-    }
-    pieces.push(bytes.subarray(start));
-  }
-  yield Buffer.concat(pieces);
 }
 
 /** Why a file could not be read, for errors of the file system only. */

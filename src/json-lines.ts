@@ -1,0 +1,148 @@
+/**
+ * Lines of files, and JSON Lines checked against a schema, read as a stream: a file may be larger than memory. Gzip is
+ * recognised by its first two bytes, whatever the file is called.
+ */
+import { createReadStream, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { pipeline, type Readable } from 'node:stream';
+import { createGunzip, gunzipSync } from 'node:zlib';
+import { z } from 'zod';
+import { Memory3Error } from './errors.ts';
+
+/** A longer line is refused: it would have to be held as one string. */
+const longestLine = 256 * 2 ** 20;
+const newline = 10;
+
+/** A line and its number, from 1. */
+export interface Line<T> {
+  readonly value: T;
+  readonly number: number;
+}
+
+/**
+ * Reads a file of JSON values, one a line, as a stream; empty lines are passed over.
+ * @throws Memory3Error "not-found", "disk" or "damaged", naming file and line.
+ * @example for await (const { value } of streamJsonLines('facts.jsonl.gz', z.object({ text: z.string() }))) ...
+ */
+export async function* streamJsonLines<T>(file: string, schema: z.ZodType<T>): AsyncGenerator<Line<T>, void> {
+  for await (const { value: text, number } of readLines(file)) {
+    if (text.trim() !== '') yield { value: parseLine(text, schema, file, number), number };
+  }
+}
+
+/**
+ * The same at once, for a file that fits into memory.
+ * @throws Memory3Error as `streamJsonLines`.
+ */
+export function readJsonLines<T>(file: string, schema: z.ZodType<T>): T[] {
+  return readText(file)
+    .split('\n')
+    .flatMap((text, index) => (text.trim() === '' ? [] : [parseLine(text, schema, file, index + 1)]));
+}
+
+/**
+ * Reads a file of UTF-8 text line by line; lines end at "\n", which is not part of them.
+ * @throws Memory3Error "not-found", "disk" or "damaged", naming file and line.
+ */
+export async function* readLines(file: string): AsyncGenerator<Line<string>, void> {
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  const byteOrderMark = '\ufeff';
+  let number = 0;
+  try {
+    for await (const bytes of linesOf(await openStream(file), longestLine)) {
+      number++;
+      const text = decoder.decode(bytes);
+      yield { value: number === 1 && text.startsWith(byteOrderMark) ? text.slice(1) : text, number };
+    }
+  } catch (cause) {
+    throw readingError(file, number, cause);
+  }
+}
+
+/** What a stream holds between newlines, as bytes, so that a fault in one line is that line's alone. */
+export async function* linesOf(
+  stream: AsyncIterable<string | Uint8Array>,
+  longest = Number.POSITIVE_INFINITY,
+): AsyncGenerator<Uint8Array, void> {
+  let pieces: Uint8Array[] = [];
+  let held = 0;
+  for await (const chunk of stream) {
+    const bytes: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    let start = 0;
+    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
+      yield Buffer.concat([...pieces, bytes.subarray(start, end)]);
+      pieces = [];
+      held = 0;
+      start = end + 1;
+    }
+    pieces.push(bytes.subarray(start));
+    held += bytes.length - start;
+    if (held > longest) throw new LongLine(longest);
+  }
+  yield Buffer.concat(pieces);
+}
+
+class LongLine extends Error {
+  override readonly name = 'LongLine';
+  constructor(longest: number) {
+    super(`it is longer than ${longest} bytes`);
+  }
+}
+
+async function openStream(file: string): Promise<Readable> {
+  const head = new Uint8Array(2);
+  {
+    await using handle = await open(file);
+    await handle.read(head, 0, 2, 0);
+  }
+  const stream = createReadStream(file, { highWaterMark: 1 << 18 });
+  if (!isGzip(head)) return stream;
+  // A failure of either stream is thrown where the lines are read.
+  return pipeline(stream, createGunzip(), () => {});
+}
+
+/** @param number lines that were read before */
+function readingError(file: string, number: number, cause: unknown): unknown {
+  if (!(cause instanceof Error) || cause instanceof Memory3Error) return cause;
+  const code = 'code' in cause ? String(cause.code) : '';
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new Memory3Error('not-found', `${file} cannot be read: there is no such file.`, { cause });
+  }
+  if ('syscall' in cause) return new Memory3Error('disk', `${file} cannot be read: ${cause.message}`, { cause });
+  if (cause instanceof LongLine) return damagedLine(file, number + 1, cause.message, cause);
+  if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return damagedLine(file, number, 'it is not valid UTF-8', cause);
+  if (code.startsWith('Z_')) return damagedLine(file, number + 1, `its gzip data ends here: ${cause.message}`, cause);
+  return cause;
+}
+
+function readText(file: string): string {
+  let read = false;
+  try {
+    const bytes = readFileSync(file);
+    read = true;
+    return new TextDecoder('utf-8', { fatal: true }).decode(isGzip(bytes) ? gunzipSync(bytes) : bytes);
+  } catch (cause) {
+    if (!read) throw readingError(file, 0, cause);
+    throw new Memory3Error('damaged', `${file} is not UTF-8 text, plain or gzip.`, { cause });
+  }
+}
+
+function parseLine<T>(text: string, schema: z.ZodType<T>, file: string, number: number): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw damagedLine(file, number, 'it is not JSON', cause);
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw damagedLine(file, number, z.prettifyError(parsed.error));
+}
+
+function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
+}
+
+function damagedLine(file: string, number: number, what: string, cause?: unknown): Memory3Error {
+  return new Memory3Error('damaged', `${file}, line ${number}: ${what}`, { cause });
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { readDocuments, type TextDocument } from './readers.ts';
+
+let folder: TemporaryFolder;
+before(() => {
+  folder = temporaryFolder();
+});
+after(() => folder[Symbol.dispose]());
+
+const lines = (values: readonly object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+const named = (documents: readonly TextDocument[]) =>
+  documents.map(({ id, ...rest }) => ({ id: basename(id), ...rest }));
+
+describe('readers', () => {
+  it('read JSON Lines and text of a folder in a fixed order, plain and gzip', async () => {
+    mkdirSync(join(folder.path, 'corpus'));
+    folder.write('corpus/b.jsonl.gz', gzipSync(lines([{ id: 7, title: 'Bees', text: 'Bees dance.' }, { text: '数' }])));
+    folder.write('corpus/a.txt', 'One.\r\n\r\nTwo.\n');
+    folder.write('corpus/c.md.gz', gzipSync('# Three\n'));
+    const documents = await Array.fromAsync(readDocuments(['corpus', 'corpus/*.txt'], { folder: folder.path }));
+    assert.deepEqual(named(documents), [
+      { id: 'a.txt', text: 'One.\r\n\r\nTwo.\n' },
+      { id: 'b.jsonl.gz#7', title: 'Bees', text: 'Bees dance.' },
+      { id: 'b.jsonl.gz#2', text: '数' },
+      { id: 'c.md.gz', text: '# Three\n' },
+    ]);
+  });
+
+  it('read fields by other names', async () => {
+    const file = folder.write('fields.jsonl', lines([{ key: 'k', heading: 'H', body: 'B', text: 'no' }]));
+    const options = { textField: 'body', titleField: 'heading', idField: 'key' };
+    assert.deepEqual(named(await Array.fromAsync(readDocuments([file], options))), [
+      { id: 'fields.jsonl#k', title: 'H', text: 'B' },
+    ]);
+  });
+
+  it('name the file and the line that is wrong', async () => {
+    const read = (name: string, content: string) => Array.fromAsync(readDocuments([folder.write(name, content)]));
+    await assert.rejects(read('wrong.jsonl', `${lines([{ text: 'a' }])}{"txt":1}`), {
+      code: 'damaged',
+      message: /wrong\.jsonl, line 2: .*text/s,
+    });
+    await assert.rejects(read('half.jsonl', '{"text":"\\ud83d"}'), {
+      code: 'damaged',
+      message: /line 1: .*surrogate/s,
+    });
+    await assert.rejects(read('table.csv', 'a,b'), { code: 'unsupported', message: /table\.csv/ });
+    await assert.rejects(Array.fromAsync(readDocuments(['/no/such/file.txt'])), { code: 'not-found' });
+  });
+
+  it('cut a long text file into parts, at blank lines where there are any, and lose nothing', async () => {
+    const paragraph = 'A line of text.\nAnother one.\n\n';
+    const file = folder.write('book.txt', paragraph.repeat(10));
+    const parts = await Array.fromAsync(readDocuments([file], { partCharacters: 100 }));
+    assert.deepEqual(
+      parts.map(({ text }) => text),
+      [paragraph.repeat(3), paragraph.repeat(3), paragraph.repeat(3), paragraph],
+    );
+    assert.deepEqual(
+      named(parts).map(({ id }) => id),
+      ['book.txt', 'book.txt#2', 'book.txt#3', 'book.txt#4'],
+    );
+    const texts = fc.string({ unit: fc.constantFrom('a', ' ', '\n', '🐝', '数'), maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(texts, fc.integer({ min: 2, max: 20 }), async (text, partCharacters) => {
+        const read = await Array.fromAsync(readDocuments([folder.write('any.txt', text)], { partCharacters }));
+        assert.equal(read.map((part) => part.text).join(''), text);
+        for (const part of read) assert.ok(part.text.length <= partCharacters && part.text.isWellFormed());
+      }),
+    );
+  });
+});

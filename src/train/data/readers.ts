@@ -1,0 +1,112 @@
+/**
+ * Where training texts come from: JSON Lines and plain text files, folders and globs of them, read as a stream. Nothing
+ * holds a whole file, so a corpus may be larger than memory; what is held is one document.
+ *
+ * Unlike a bank's sources (`retrieval/documents.ts`), which skip what they cannot read and go on, a corpus with a fault
+ * is refused at the faulty line: a run must not train on less than it was given without anybody noticing.
+ */
+import { extname } from 'node:path';
+import { z } from 'zod';
+import { Memory3Error } from '../../errors.ts';
+import { readLines, streamJsonLines } from '../../json-lines.ts';
+import { listInputs } from '../../retrieval/documents.ts';
+
+export interface TextDocument {
+  /** The file's path; of a line of JSON Lines path, "#" and the line's id or number; of a part of a text file path, "#" and its number. */
+  readonly id: string;
+  readonly title?: string;
+  readonly text: string;
+}
+
+export interface ReaderOptions {
+  /** Where relative paths and globs start; the process's working folder unless given. */
+  readonly folder?: string;
+  /** Fields of a JSON Lines object: "text", "title" and "id" unless given. Title and id may be missing. */
+  readonly textField?: string;
+  readonly titleField?: string;
+  readonly idField?: string;
+  /** A text file longer than this many characters comes in parts; default 500 000. */
+  readonly partCharacters?: number;
+}
+
+const extensions: ReadonlyMap<string, 'json-lines' | 'text'> = new Map([
+  ['.jsonl', 'json-lines'],
+  ['.ndjson', 'json-lines'],
+  ['.txt', 'text'],
+  ['.text', 'text'],
+  ['.md', 'text'],
+  ['.markdown', 'text'],
+]);
+
+/**
+ * Reads the documents of files, folders (with their subfolders) and globs in a fixed order, each file once. Files end in
+ * .jsonl, .ndjson, .txt, .text, .md or .markdown, with or without .gz.
+ *
+ * @throws Memory3Error before anything is read: "not-found" for an input that does not exist, "unsupported" for a file of
+ * another kind. While reading: "damaged", naming file and line.
+ * @example for await (const { id, text } of readDocuments(['corpus/', 'extra/*.jsonl.gz'])) console.log(id, text.length);
+ */
+export async function* readDocuments(
+  inputs: readonly string[],
+  options: ReaderOptions = {},
+): AsyncGenerator<TextDocument, void> {
+  const files = (await listInputs(inputs, options.folder ?? process.cwd())).map((path) => ({
+    path,
+    kind: kindOf(path),
+  }));
+  for (const { path, kind } of files) {
+    yield* kind === 'text' ? readTextFile(path, options) : readJsonLinesFile(path, options);
+  }
+}
+
+function kindOf(path: string): 'json-lines' | 'text' {
+  const kind = extensions.get(extname(path.replace(/\.gz$/i, '')).toLowerCase());
+  if (kind !== undefined) return kind;
+  throw new Memory3Error('unsupported', `${path} is neither JSON Lines nor plain text.`, {
+    remedy: `Name the files with a glob, such as "corpus/**/*.jsonl.gz"; known are ${[...extensions.keys()].join(', ')}, each with .gz too.`,
+  });
+}
+
+async function* readJsonLinesFile(path: string, options: ReaderOptions): AsyncGenerator<TextDocument, void> {
+  const { textField = 'text', titleField = 'title', idField = 'id' } = options;
+  const schema = z.looseObject({
+    [titleField]: z.string().nullish(),
+    [idField]: z.union([z.string(), z.number()]).nullish(),
+    [textField]: z.string().refine((text) => text.isWellFormed(), 'it has half a surrogate pair'),
+  });
+  for await (const { value, number } of streamJsonLines(path, schema)) {
+    const title = value[titleField] as string | null | undefined;
+    const text = value[textField] as string;
+    yield { id: `${path}#${value[idField] ?? number}`, ...(title ? { title } : {}), text };
+  }
+}
+
+/** The parts' texts, one after another, are the file's text. */
+async function* readTextFile(path: string, options: ReaderOptions): AsyncGenerator<TextDocument, void> {
+  const { partCharacters = 500_000 } = options;
+  if (!Number.isInteger(partCharacters) || partCharacters < 1) {
+    throw new Memory3Error('usage', `A part needs at least one character, not ${partCharacters}.`);
+  }
+  let part = 0;
+  const document = (text: string): TextDocument => ({ id: part++ === 0 ? path : `${path}#${part}`, text });
+  let held = '';
+  for await (const { value, number } of readLines(path)) {
+    held += number === 1 ? value : `\n${value}`;
+    while (held.length > partCharacters) {
+      const end = partEnd(held, partCharacters);
+      yield document(held.slice(0, end));
+      held = held.slice(end);
+    }
+  }
+  if (held !== '' || part === 0) yield document(held);
+}
+
+/** Behind the last blank line, else the last line, else the last space that leaves a part at least half full. */
+function partEnd(text: string, limit: number): number {
+  for (const border of ['\n\n', '\n', ' ']) {
+    const end = text.lastIndexOf(border, limit - border.length) + border.length;
+    if (end > limit / 2) return end;
+  }
+  const splitsPair = limit > 1 && /^[\udc00-\udfff]/.test(text.slice(limit, limit + 1));
+  return splitsPair ? limit - 1 : limit;
+}
