@@ -1,0 +1,110 @@
+/**
+ * Questions whose passage is one reference: what training draws from and what quality is measured on.
+ *
+ * The reference of a question is the chunk of its passage that holds the first answer; a question whose answer is cut by a
+ * chunk's end is left out and counted. An answer that stands nowhere ("yes") needs a passage that is one chunk as a whole.
+ */
+import type { Tokenizer } from '../../model/tokenizer.ts';
+import { type Chunk, cutIntoChunks } from '../../retrieval/chunks.ts';
+import { isHeldOut } from './held-out.ts';
+import { guardAgainst, type LeakageGuard } from './leakage.ts';
+import { type PassageQuestion, type QuestionSetName, readQuestionSet } from './question-sets.ts';
+
+export interface PassageExample {
+  readonly set: QuestionSetName;
+  /** Article or site, '' where there is none. */
+  readonly title: string;
+  /** The chunk that holds the first answer. */
+  readonly reference: Chunk;
+  readonly question: string;
+  /** All right answers; the first is the target. */
+  readonly answers: readonly [string, ...string[]];
+}
+
+/** Either what is trained on or what is measured on; never both. */
+export const splits = ['training', 'held-out'] as const;
+export type Split = (typeof splits)[number];
+
+export interface ExampleOptions {
+  /** Longest body of a reference: 128 less the header's tokens. */
+  readonly maxTokens: number;
+  readonly split: Split;
+  /** Passages that leak are left out and counted. */
+  readonly guard?: LeakageGuard;
+}
+
+/** Examples of one data set, and how many questions were left out, why. */
+export interface ExampleSet {
+  readonly examples: readonly PassageExample[];
+  /** The first answer does not lie in one chunk. */
+  readonly cut: number;
+  /** There is no answer, or (twice in cmrc2018) no question. */
+  readonly unanswerable: number;
+  /** The passage occurs in what is held out. */
+  readonly leaking: number;
+}
+
+/**
+ * Reads one data set of a folder of data sets.
+ * @throws Memory3Error "not-found" or "damaged", naming file and line.
+ * @example readExamples('data', 'squad-v1.1', tokenizer, { maxTokens: 124, split: 'held-out' }).examples
+ */
+export function readExamples(
+  folder: string,
+  set: QuestionSetName,
+  tokenizer: Tokenizer,
+  options: ExampleOptions,
+): ExampleSet {
+  const examples: PassageExample[] = [];
+  const left = { cut: 0, unanswerable: 0, leaking: 0 };
+  const passages = new Map<string, { readonly chunks: readonly Chunk[]; readonly leaks: boolean }>();
+  const passageOf = (text: string) => {
+    const leaks = options.guard?.leaks(text) ?? false;
+    const passage = passages.get(text) ?? { chunks: leaks ? [] : [...cutIntoChunks(text, tokenizer, options)], leaks };
+    passages.set(text, passage);
+    return passage;
+  };
+  for (const row of readQuestionSet(folder, set)) {
+    if (isHeldOut(row) !== (options.split === 'held-out')) continue;
+    const [target, ...others] = row.answers;
+    if (target === undefined || target === '' || row.question.trim() === '') {
+      left.unanswerable++;
+      continue;
+    }
+    if (row.start === null && row.passage.length > options.maxTokens * charactersPerToken) {
+      left.cut++;
+      continue;
+    }
+    const passage = passageOf(row.passage);
+    const reference = chunkOf(passage.chunks, row);
+    if (passage.leaks) left.leaking++;
+    else if (reference === undefined) left.cut++;
+    else {
+      const { title, question } = row;
+      examples.push({ set, title, question, answers: [target, ...others], reference });
+    }
+  }
+  return { examples, ...left };
+}
+
+/** No passage with more characters for a token is worth cutting to see whether it is one chunk. */
+const charactersPerToken = 8;
+
+function chunkOf(chunks: readonly Chunk[], { answers, start }: PassageQuestion): Chunk | undefined {
+  if (start === null) return chunks.length === 1 ? chunks[0] : undefined;
+  return chunkWithAnswer(chunks, start, answers[0] ?? '');
+}
+
+/** The chunk in which an answer lies as a whole. */
+export function chunkWithAnswer(chunks: readonly Chunk[], start: number, answer: string): Chunk | undefined {
+  return chunks.find((chunk) => chunk.start <= start && start + answer.length <= chunk.end);
+}
+
+/** The data sets of which a part is held out. */
+export const heldOutSets = ['squad-v1.1', 'squad-v2.0', 'xquad-en', 'policyqa', 'nq_openbook_short'] as const;
+
+/** A guard against every passage that is held out. */
+export function heldOutGuard(folder: string): LeakageGuard {
+  const rows = heldOutSets.flatMap((set) => readQuestionSet(folder, set).filter(isHeldOut));
+  return guardAgainst(new Set(rows.map(({ passage }) => passage)));
+}
