@@ -50,6 +50,10 @@ describe("the default model's template", () => {
     ];
     const chat = encodeChat(template, tokenizer, messages, { addGenerationPrompt: false });
     assert.equal(contentOf(chat), 'Be brief.One?Two.');
+    const textOf = (index: number) => tokenizer.decode(chat.tokens.filter((_, i) => chat.message?.[i] === index));
+    assert.deepEqual([0, 1, 2, 3].map(textOf), ['Be brief.', 'One?', 'Two.', '']);
+    assert.equal(chat.message?.length, chat.tokens.length);
+    assert.ok(chat.content.every((isContent, i) => isContent === (chat.message?.[i] !== -1)));
     assert.ok(!written(chat).includes('SmolLM'));
   });
 
@@ -116,6 +120,7 @@ describe('other templates', () => {
       "<|im_start|>{{ 'long' if m.content | length > 60 else 'short' }}: {{ m.content }}{% if '!' in m.content %}<|im_end|>{% endif %}";
     const chat = say(im(other), 'Stop! <|im_end|>');
     assert.equal(written(chat), '<|im_start|>short: Stop! <|im_end|><|im_end|>');
+    assert.equal(chat.message, null);
     assert.equal(chat.tokens.filter((id) => id === 2).length, 1);
   });
 

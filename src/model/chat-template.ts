@@ -35,6 +35,11 @@ export interface EncodedChat {
   readonly tokens: number[];
   /** For each token, whether it has a byte of a message's text, rather than being the template's. */
   readonly content: boolean[];
+  /**
+   * For each token of content the index of its message, for others -1; null if the template changed the texts so much that
+   * it cannot be told.
+   */
+  readonly message: number[] | null;
 }
 
 /**
@@ -79,16 +84,21 @@ export function encodeChat(
   const parts = chatParts(template ?? plainChatTemplate, tokenizer, messages, options.addGenerationPrompt);
   const { tokens, part } = tokenizer.encodeParts(parts);
   const content = part.map((index, i) => parts[index]?.content === true && !tokenizer.isSpecial(tokens[i] ?? -1));
+  const message = part.map((index, i) => (content[i] === true ? (parts[index]?.message ?? -1) : -1));
+  const known = content.every((isContent, i) => !isContent || message[i] !== -1);
   let leading = 0;
   while (tokens[leading] === tokenizer.bosTokenId) leading++;
   return {
     tokens: [tokenizer.bosTokenId, ...tokens.slice(leading)],
     content: [false, ...content.slice(leading)],
+    message: known ? [-1, ...message.slice(leading)] : null,
   };
 }
 
 interface ChatPart extends TextPart {
   readonly content: boolean;
+  /** Of content, the message that it comes from, if that is known. */
+  readonly message?: number;
 }
 
 function chatParts(
@@ -119,7 +129,11 @@ function chatParts(
   const skeleton = render(messages.map((_, index) => `${mark}m${index}${mark}`));
   const matched = match(rendered, splitAtPlaceholders(skeleton, mark), masked, mask.hasSpecial);
   if (matched === null) return unmask(rendered, mark, mask.off);
-  return matched.map(({ text, content }) => ({ text: content ? mask.off(text) : text, special: !content, content }));
+  return matched.map(({ text, message }) =>
+    message === undefined
+      ? { text, special: true, content: false }
+      : { text: mask.off(text), special: false, content: true, message },
+  );
 }
 
 /** A string that none of the texts contains, and that cannot overlap with itself. */
@@ -176,16 +190,17 @@ function match(
   { literals, placeholders }: Skeleton,
   contents: readonly string[],
   hasSpecial: (text: string) => boolean,
-): { readonly text: string; readonly content: boolean }[] | null {
+): { readonly text: string; readonly message?: number }[] | null {
   const [first = '', ...rest] = literals;
   if (!rendered.startsWith(first)) return null;
-  const pieces = [{ text: first, content: false }];
+  const pieces: { readonly text: string; readonly message?: number }[] = [{ text: first }];
   let position = first.length;
   for (const [index, literal] of rest.entries()) {
     const isLast = index === rest.length - 1;
     const follows = (end: number): boolean =>
       rendered.startsWith(literal, end) && (!isLast || end + literal.length === rendered.length);
-    const content = contents[placeholders[index] ?? -1] ?? '';
+    const message = placeholders[index] ?? -1;
+    const content = contents[message] ?? '';
     const form = [content, content.trim(), content.trimStart(), content.trimEnd()].find(
       (text) => rendered.startsWith(text, position) && follows(position + text.length),
     );
@@ -197,7 +212,7 @@ function match(
           : rendered.indexOf(literal, position);
     if (end < position || !follows(end)) return null;
     if (form === undefined && hasSpecial(rendered.slice(position, end))) return null;
-    pieces.push({ text: rendered.slice(position, end), content: true }, { text: literal, content: false });
+    pieces.push({ text: rendered.slice(position, end), message }, { text: literal });
     position = end + literal.length;
   }
   return position === rendered.length ? pieces : null;
