@@ -83,6 +83,11 @@ export class GraphBuilder {
     return name;
   }
 
+  /** A constant of one number, which is broadcast. */
+  number(value: number): string {
+    return this.constant(`number:${value}`, 'float32', [1], Float32Array.of(value));
+  }
+
   /** A small constant of integers: shapes, axes, indices. */
   integers(values: readonly number[]): string {
     const data = BigInt64Array.from(values, BigInt);
@@ -107,13 +112,31 @@ export class GraphBuilder {
     return outputs;
   }
 
+  /** The operators so far, in order. */
+  get operators(): readonly Operator[] {
+    return this.#operators;
+  }
+
+  /** Whether a value is an input or a constant, with its shape; undefined for one that an operator computes. */
+  given(value: string): { readonly shape: readonly (number | string)[] } | undefined {
+    return this.#initializers.get(value) ?? this.#inputs.find(({ name }) => name === value);
+  }
+
+  /** The graph, without operators that no output needs. */
   finish(): Graph {
+    const needed = new Set(this.#outputs.map(({ name }) => name));
+    const operators: Operator[] = [];
+    for (const operator of this.#operators.toReversed()) {
+      if (!operator.outputs.some((output) => needed.has(output))) continue;
+      for (const input of operator.inputs) needed.add(input);
+      operators.push(operator);
+    }
     return {
       name: this.#name,
       inputs: this.#inputs,
       outputs: this.#outputs,
-      initializers: [...this.#initializers.values()],
-      operators: this.#operators,
+      initializers: [...this.#initializers.values()].filter(({ name }) => needed.has(name)),
+      operators: operators.reverse(),
     };
   }
 }

@@ -136,7 +136,8 @@ describe('a product with a weight in blocks', () => {
   it('keeps a weight as it is stored: no dense copy of it enters the graph', () => {
     const builder = new GraphBuilder('size');
     const x = builder.input('x', 'float32', ['n', columns]);
-    linear(builder, x, 'w', formats.Q4_0 as BlockMatrix, undefined, 'file');
+    const y = linear(builder, x, 'w', formats.Q4_0 as BlockMatrix, undefined, 'file');
+    builder.output(y, 'y', 'float32', ['n', rows]);
     const bytes = builder.finish().initializers.reduce((sum, { data }) => sum + data.byteLength, 0);
     // Half a byte for each weight, and a scale of four bytes for 32.
     assert.equal(bytes, rows * columns * (0.5 + 4 / 32));

@@ -113,21 +113,22 @@ describe('a graph written as ONNX', () => {
 });
 
 describe('a graph as data', () => {
-  it('names every value once, stores a constant once, and says which operators are contributed', () => {
+  it('names every value once, stores a constant once, says which operators are contributed, and drops what nobody needs', () => {
     const builder = new GraphBuilder('data');
     const x = builder.input('x', 'float32', ['n']);
     const a = builder.apply('Add', [x, x]);
     const b = builder.apply('Add', [a, x]);
     assert.equal(builder.integers([1, -1]), builder.integers([1, -1]));
-    builder.apply('FusedMatMul', [a, b]);
-    builder.output(b, 'y', 'float32', ['n']);
+    const c = builder.apply('FusedMatMul', [a, builder.apply('Reshape', [b, builder.integers([1, -1])])]);
+    builder.apply('Neg', [builder.constant('unused', 'float32', [1], new Float32Array(1))]);
+    builder.output(c, 'y', 'float32', ['n']);
     const graph = builder.finish();
     const names = graph.operators.flatMap(({ outputs }) => outputs);
     assert.equal(new Set(names).size, names.length);
     assert.equal(graph.initializers.length, 1);
     assert.deepEqual(
       graph.operators.map(({ type, domain }) => `${domain}:${type}`),
-      [':Add', ':Add', 'com.microsoft:FusedMatMul', ':Identity'],
+      [':Add', ':Add', ':Reshape', 'com.microsoft:FusedMatMul', ':Identity'],
     );
   });
 });

@@ -11,6 +11,8 @@
 import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/weights.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
+import type { Precision } from './linear.ts';
+import { constantParameters } from './parameters.ts';
 import { addTokenInputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Layers of one kind share their bias and their number of slots. */
@@ -28,6 +30,7 @@ export const readerNames = {
 } as const;
 
 export interface ReaderOptions extends TransformerOptions {
+  readonly precision: Precision;
   /** Layers whose attention reads memories. */
   readonly memoryLayers: readonly number[];
 }
@@ -42,7 +45,8 @@ export function buildReader(config: ModelConfig, weights: Weights, options: Read
   const builder = new GraphBuilder('reader');
   const names = readerNames;
   const { hidden: hiddenInput, inputs } = addTokenInputs(builder, config);
-  const transformer = new TransformerBuilder(builder, config, weights, options, inputs);
+  const parameters = constantParameters(builder, weights, options.precision);
+  const transformer = new TransformerBuilder(builder, config, parameters, options, inputs);
   const kindOf = (layer: number): LayerKind => (options.memoryLayers.includes(layer) ? 'memory' : 'plain');
   const kinds = new Set(Array.from({ length: config.layers }, (_, layer) => kindOf(layer)));
   const perKind = new Map(

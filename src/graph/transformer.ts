@@ -14,13 +14,10 @@
  * for WebGPU.
  */
 import type { ModelConfig } from '../model/config.ts';
-import { stackRows } from '../model/quantised.ts';
-import type { DenseTensor, Weights, WeightTensor } from '../model/weights.ts';
 import type { GraphBuilder } from './graph.ts';
-import { linear, type Precision } from './linear.ts';
+import type { Parameters } from './parameters.ts';
 
 export interface TransformerOptions {
-  readonly precision: Precision;
   /**
    * Q Kᵀ as one operator that reads K where it lies (CPU, CUDA). WebGPU has no such operator and would send every layer's
    * scores to the CPU; there K is transposed first.
@@ -64,8 +61,18 @@ export interface LayerInputs {
 export interface AttentionInputs {
   /** Added to the scores, `[batch, 1, group * length, past + length]`. */
   readonly bias: string;
-  /** Key-values of earlier runs, each `[batch, kvHeads, past, headDim]`, and `[past, length]` as int64. */
-  readonly past?: { readonly keys: string; readonly values: string; readonly split: string };
+  /** Key-values seen in front of the new ones, each `[batch, kvHeads, slots, headDim]`, joined with them. */
+  readonly front?: { readonly keys: string; readonly values: string };
+  /**
+   * Key-values that are multiplied where they lie, each `[batch, kvHeads, past, headDim]`, and `[past, front + length]` as
+   * int64. With `chunkTokens`, each chunk of so many tokens has its own: `[batch * chunks, kvHeads, past, headDim]`.
+   */
+  readonly past?: {
+    readonly keys: string;
+    readonly values: string;
+    readonly split: string;
+    readonly chunkTokens?: number;
+  };
 }
 
 /** What a layer computed beside its output; every tensor before it is read by others is `[batch, kvHeads, ...]`. */
@@ -81,11 +88,11 @@ export interface LayerOutputs {
   readonly probabilities: string;
 }
 
-/** Adds decoder layers to one builder; weights are asked for by their Hugging Face names. */
+/** Adds decoder layers to one builder; parameters are asked for by their Hugging Face names. */
 export class TransformerBuilder {
   readonly #builder: GraphBuilder;
   readonly #config: ModelConfig;
-  readonly #weights: Weights;
+  readonly #parameters: Parameters;
   readonly #options: TransformerOptions;
   readonly #inputs: LayerInputs;
   readonly #group: number;
@@ -95,13 +102,13 @@ export class TransformerBuilder {
   constructor(
     builder: GraphBuilder,
     config: ModelConfig,
-    weights: Weights,
+    parameters: Parameters,
     options: TransformerOptions,
     inputs: LayerInputs,
   ) {
     this.#builder = builder;
     this.#config = config;
-    this.#weights = weights;
+    this.#parameters = parameters;
     this.#options = options;
     this.#inputs = inputs;
     this.#group = config.heads / config.kvHeads;
@@ -123,20 +130,23 @@ export class TransformerBuilder {
 
   /** RMS norm over the last axis, scaled by the named weight. */
   norm(x: string, name: string): string {
-    return this.#builder.apply('SimplifiedLayerNormalization', [x, this.#vector(name)], this.#normAttributes());
+    return this.#builder.apply(
+      'SimplifiedLayerNormalization',
+      [x, this.#parameters.tensor(name)],
+      this.#normAttributes(),
+    );
   }
 
   /** The output head on `[n, hiddenSize]`: final norm, then logits `[n, vocabularySize]`. */
   head(hidden: string): string {
-    const name = this.#config.tiedHead ? 'model.embed_tokens.weight' : 'lm_head.weight';
     const normalised = this.norm(hidden, 'model.norm.weight');
-    return linear(this.#builder, normalised, name, this.#weights.get(name), undefined, this.#options.precision);
+    return this.#projectOne(normalised, this.#config.tiedHead ? 'model.embed_tokens' : 'lm_head');
   }
 
   #addAndNorm(hidden: string, update: string, name: string): [normalised: string, sum: string] {
     const outputs = this.#builder.applyMany(
       'SkipSimplifiedLayerNormalization',
-      [hidden, update, this.#vector(name)],
+      [hidden, update, this.#parameters.tensor(name)],
       4,
       { epsilon: { float: this.#config.normEpsilon } },
     );
@@ -144,7 +154,7 @@ export class TransformerBuilder {
   }
 
   #mlp(prefix: string, x: string): string {
-    const [gate, up] = this.#project(x, [`${prefix}.gate_proj`, `${prefix}.up_proj`]) as [string, string];
+    const [gate, up] = this.#parameters.project(x, [`${prefix}.gate_proj`, `${prefix}.up_proj`]) as [string, string];
     // QuickGelu with alpha 1 is x * sigmoid(x), SiLU in one operator.
     const activated = this.#builder.apply('QuickGelu', [gate], { alpha: { float: 1 } });
     return this.#projectOne(this.#builder.apply('Mul', [activated, up]), `${prefix}.down_proj`);
@@ -154,7 +164,7 @@ export class TransformerBuilder {
     const b = this.#builder;
     const { headDim, kvHeads } = this.#config;
     const names = ['q_proj', 'k_proj', 'v_proj'].map((name) => `${prefix}.${name}`);
-    const [q, k, v] = this.#project(x, names) as [string, string, string];
+    const [q, k, v] = this.#parameters.project(x, names) as [string, string, string];
     const queries = this.#headNorm(b.apply('Reshape', [q, this.#shapes.queries]), `${prefix}.q_norm.weight`);
     const keysBefore = this.#headNorm(b.apply('Reshape', [k, this.#shapes.keys]), `${prefix}.k_norm.weight`);
 
@@ -164,7 +174,10 @@ export class TransformerBuilder {
     const keys = this.#rotate(plainKeys);
     const values = this.#heads(b.apply('Reshape', [v, this.#shapes.keys]));
 
-    const { output, probabilities } = this.#attend(rotatedQueries, keys, values, attention);
+    const { front } = attention;
+    const seenKeys = front === undefined ? keys : b.apply('Concat', [front.keys, keys], { axis: 2 });
+    const seenValues = front === undefined ? values : b.apply('Concat', [front.values, values], { axis: 2 });
+    const { output, probabilities } = this.#attend(rotatedQueries, seenKeys, seenValues, attention);
     // [batch, kvHeads, group * length, headDim] back to [tokens, heads * headDim]
     const unfolded = b.apply('Reshape', [output, b.integers([0, kvHeads * this.#group, -1, headDim])]);
     const merged = b.apply('Transpose', [unfolded], { perm: [0, 2, 1, 3] });
@@ -172,17 +185,40 @@ export class TransformerBuilder {
     return { output: this.#projectOne(flat, `${prefix}.o_proj`), keys, values, plainQueries, plainKeys, probabilities };
   }
 
-  /** softmax(Q [K_past, K_new]ᵀ / sqrt(headDim) + bias) [V_past; V_new], without joining the key-values. */
+  /** softmax(Q [K_past, K_new]ᵀ / sqrt(headDim) + bias) [V_past; V_new], without joining past and new key-values. */
   #attend(queries: string, keys: string, values: string, { bias, past }: AttentionInputs) {
     const b = this.#builder;
     const newScores = this.scores(queries, keys);
     const scores =
-      past === undefined ? newScores : b.apply('Concat', [this.scores(queries, past.keys), newScores], { axis: -1 });
+      past === undefined ? newScores : b.apply('Concat', [this.#pastScores(queries, past), newScores], { axis: -1 });
     const probabilities = b.apply('Softmax', [b.apply('Add', [scores, bias])], { axis: -1 });
     if (past === undefined) return { output: b.apply('MatMul', [probabilities, values]), probabilities };
     const [onPast, onNew] = b.applyMany('Split', [probabilities, past.split], 2, { axis: -1 }) as [string, string];
-    const output = b.apply('Add', [b.apply('MatMul', [onPast, past.values]), b.apply('MatMul', [onNew, values])]);
-    return { output, probabilities };
+    const fromPast = this.#perChunk(onPast, past.chunkTokens, (own) => b.apply('MatMul', [own, past.values]));
+    return { output: b.apply('Add', [fromPast, b.apply('MatMul', [onNew, values])]), probabilities };
+  }
+
+  #pastScores(queries: string, { keys, chunkTokens }: NonNullable<AttentionInputs['past']>): string {
+    return this.#perChunk(queries, chunkTokens, (own) => this.scores(own, keys));
+  }
+
+  /**
+   * `compute` on `[batch * chunks, kvHeads, group * chunkTokens, width]`, from and back to `[batch, kvHeads, group * length,
+   * width]`; without chunks on the value itself.
+   */
+  #perChunk(x: string, chunkTokens: number | undefined, compute: (own: string) => string): string {
+    if (chunkTokens === undefined) return compute(x);
+    const b = this.#builder;
+    const { heads, kvHeads } = this.#config;
+    const shape = (value: string, start: readonly string[]) =>
+      b.apply('Concat', [...start, b.apply('Shape', [value], { start: -1 })], { axis: 0 });
+    const turn = (value: string) => b.apply('Transpose', [value], { perm: [0, 2, 1, 3, 4] });
+    const cut = b.apply('Reshape', [x, shape(x, [b.integers([0, heads, -1, chunkTokens])])]);
+    const folded = shape(x, [b.integers([-1, kvHeads, this.#group * chunkTokens])]);
+    const result = compute(b.apply('Reshape', [turn(cut), folded]));
+    const batch = b.apply('Shape', [this.#inputs.positionIds], { start: 0, end: 1 });
+    const unfolded = b.apply('Reshape', [result, shape(result, [batch, b.integers([-1, heads, chunkTokens])])]);
+    return b.apply('Reshape', [turn(unfolded), shape(result, [b.integers([0, kvHeads, -1])])]);
   }
 
   /** Q Kᵀ / sqrt(headDim). */
@@ -219,38 +255,7 @@ export class TransformerBuilder {
   }
 
   #projectOne(x: string, name: string): string {
-    return this.#project(x, [name])[0] as string;
-  }
-
-  /** Several projections of one input: one product where their formats allow it, since a wide product is faster. */
-  #project(x: string, names: readonly string[]): string[] {
-    const tensors = names.map((name) => this.#weights.get(`${name}.weight`));
-    const biases = names.map((name) => this.#bias(`${name}.bias`));
-    const stacked = names.length > 1 ? stackRows(tensors) : undefined;
-    if (stacked === undefined) {
-      return names.map((name, i) =>
-        linear(this.#builder, x, `${name}.weight`, tensors[i] as WeightTensor, biases[i], this.#options.precision),
-      );
-    }
-    const rows = tensors.map((tensor) => tensor.shape[0] as number);
-    const bias = biases.every((one) => one !== undefined) ? (stackRows(biases) as DenseTensor) : undefined;
-    const joined = linear(this.#builder, x, names.join('+'), stacked, bias, this.#options.precision);
-    return this.#builder.applyMany('Split', [joined, this.#builder.integers(rows)], names.length, { axis: -1 });
-  }
-
-  #bias(name: string): DenseTensor | undefined {
-    return this.#weights.has(name) ? this.#dense(name) : undefined;
-  }
-
-  #vector(name: string): string {
-    const tensor = this.#dense(name);
-    return this.#builder.constant(name, 'float32', tensor.shape, tensor.data);
-  }
-
-  #dense(name: string): DenseTensor {
-    const tensor = this.#weights.get(name);
-    if (tensor.kind !== 'dense') throw new Error(`${name} is a vector and cannot be quantised`);
-    return tensor;
+    return this.#parameters.project(x, [name])[0] as string;
   }
 
   #normAttributes() {

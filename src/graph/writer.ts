@@ -16,6 +16,8 @@
 import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/weights.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
+import type { Precision } from './linear.ts';
+import { constantParameters } from './parameters.ts';
 import { addTokenInputs, type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Scores that the graph computes; the others are made from its outputs. */
@@ -30,6 +32,7 @@ export const writerNames = {
 } as const;
 
 export interface WriterOptions extends TransformerOptions {
+  readonly precision: Precision;
   /** Layers whose key-values are wanted, ascending. */
   readonly layers: readonly number[];
   readonly scoring: GraphScoring;
@@ -45,7 +48,8 @@ export function buildWriter(config: ModelConfig, weights: Weights, options: Writ
   const builder = new GraphBuilder('writer');
   const names = writerNames;
   const { hidden: hiddenInput, inputs } = addTokenInputs(builder, config);
-  const transformer = new TransformerBuilder(builder, config, weights, options, inputs);
+  const parameters = constantParameters(builder, weights, options.precision);
+  const transformer = new TransformerBuilder(builder, config, parameters, options, inputs);
   const repeats = builder.integers([1, 1, config.heads / config.kvHeads, 1]);
   const biasInput = builder.input(names.bias, 'float32', ['batch', 1, 'length', 'length']);
   const bias = builder.apply('Tile', [biasInput, repeats]);
@@ -72,14 +76,14 @@ export function buildWriter(config: ModelConfig, weights: Weights, options: Writ
   return builder.finish();
 }
 
-interface ScoreMasks {
+export interface ScoreMasks {
   /** `[batch, 1, group * length, 1]`, 1 for the queries that count. */
   readonly queryMask: string;
   /** `[batch, 1, 1, length]`, only for normalised attention. */
   readonly keyBias: string | undefined;
 }
 
-function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats: string): ScoreMasks {
+export function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats: string): ScoreMasks {
   const mask = builder.input(writerNames.queryMask, 'float32', ['batch', 1, 'length', 1]);
   return {
     queryMask: builder.apply('Tile', [mask, repeats]),
@@ -89,7 +93,7 @@ function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats: strin
 }
 
 /** One layer's scores, `[batch, kvHeads, length]`. */
-function layerScores(
+export function layerScores(
   builder: GraphBuilder,
   transformer: TransformerBuilder,
   scoring: GraphScoring,

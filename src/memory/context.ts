@@ -238,7 +238,7 @@ export class ReadingContext implements AsyncDisposable {
     const positions = Float64Array.from(ids, (_, i) => (first[Math.floor(i / length)] as number) + (i % length));
     return this.#model.device.run({
       session: this.#session,
-      state: this.#state,
+      states: [this.#state],
       inputs: {
         ...this.#model.tokenInputs(ids, positions, this.batch),
         ...this.#kindInputs(length),
@@ -247,7 +247,9 @@ export class ReadingContext implements AsyncDisposable {
       outputs,
       ...(appendRows === undefined
         ? {}
-        : { append: { output: readerNames.keysValues, names: this.#allNames(), rows: appendRows } }),
+        : {
+            append: { state: this.#state, output: readerNames.keysValues, names: this.#allNames(), rows: appendRows },
+          }),
     });
   }
 

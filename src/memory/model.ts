@@ -115,7 +115,7 @@ export class LanguageModel {
     };
   }
 
-  get #graphOptions(): TransformerOptions {
+  get #graphOptions(): TransformerOptions & { readonly precision: Precision } {
     return { precision: this.#options.precision ?? 'file', fusedScores: this.device.provider !== 'webgpu' };
   }
 

@@ -53,7 +53,7 @@ describe('a state', () => {
   let session: Promise<number> | undefined;
   const read = async (state: number) => {
     session ??= device.session(cacheModel());
-    const request = { session: await session, state, inputs: { x: nothing() } };
+    const request = { session: await session, states: [state], inputs: { x: nothing() } };
     const { keys_out: keys, values_out: values } = await device.run({
       ...request,
       outputs: ['keys_out', 'values_out'],
@@ -115,10 +115,10 @@ describe('a state', () => {
     const x = Float32Array.from({ length: 2 * 2 * 2 * 1 * 3 }, (_, i) => i + 1);
     const results = await device.run({
       session: await session,
-      state,
+      states: [state],
       inputs: { x: { type: 'float32', shape: [4, 2, 1, 3], data: x } },
       outputs: [],
-      append: { output: 'doubled', names, rows: Int32Array.of(0, 2, 1, 0) },
+      append: { state, output: 'doubled', names, rows: Int32Array.of(0, 2, 1, 0) },
     });
     assert.deepEqual(results, {});
     const [keys, values] = await read(state);
@@ -141,8 +141,8 @@ describe('a state', () => {
     await assert.rejects(write(0, [0, 0], ['keys', 'queries']), /no array "queries"/);
     await assert.rejects(device.resize(state, { queries: 8 }), /no array "queries"/);
     session ??= device.session(cacheModel());
-    const request = { session: await session, state, outputs: [] };
-    const append = { output: 'doubled', names, rows: Int32Array.of(4, 0) };
+    const request = { session: await session, states: [state], outputs: [] };
+    const append = { state, output: 'doubled', names, rows: Int32Array.of(4, 0) };
     const inputs = { x: { type: 'float32', shape: [2, 2, 1, 3], data: new Float32Array(12) } } as const;
     await assert.rejects(device.run({ ...request, inputs, append }), /rows 4\.\.5 of "keys" are outside its 4/);
     await device.release(state);
@@ -188,7 +188,7 @@ describe('a device', () => {
     const session = await device.session(cacheModel());
     const state = await stateOfTwo(1, 1);
     const fails = (inputs: Record<string, TensorData>, outputs: string[], message: RegExp, handle = session) =>
-      assert.rejects(device.run({ session: handle, state, inputs, outputs }), (error: Error) => {
+      assert.rejects(device.run({ session: handle, states: [state], inputs, outputs }), (error: Error) => {
         assert.match(error.message, message);
         return true;
       });
@@ -201,7 +201,7 @@ describe('a device', () => {
     );
     await fails({ x: { type: 'float32', shape: [1, 2, 1, 3], data: new Float32Array(7) } }, ['doubled'], /6.*7/);
     await fails({ x: nothing() }, ['doubled'], /no session 12345/, 12345);
-    const { doubled } = await device.run({ session, state, inputs: { x: nothing() }, outputs: ['doubled'] });
+    const { doubled } = await device.run({ session, states: [state], inputs: { x: nothing() }, outputs: ['doubled'] });
     assert.deepEqual(doubled?.shape, [0, 2, 0, 3]);
     await device.release(session);
     await fails({ x: nothing() }, ['doubled'], new RegExp(`no session ${session}`));

@@ -29,10 +29,12 @@ export interface SessionModel {
   readonly profilePrefix?: string;
 }
 
-/** One array of a state: the session input that it feeds and its shape. */
+/** One array of a state: the session input that it feeds, its shape, and what it begins with (default zeros). */
 export interface StateArray {
   readonly name: string;
-  readonly shape: readonly [batch: number, heads: number, rows: number, width: number];
+  /** Rows can be written into arrays `[batch, heads, rows, width]` only. */
+  readonly shape: readonly number[];
+  readonly data?: Float32Array;
 }
 
 /** Rows to write into a state's arrays. */
@@ -46,12 +48,29 @@ export interface StateRows {
 export interface RunRequest {
   readonly session: number;
   readonly inputs: Readonly<Record<string, TensorData>>;
-  /** Its arrays are inputs too. */
-  readonly state?: number;
+  /** Their arrays are inputs too, as far as the session has inputs of their names. */
+  readonly states?: readonly number[];
   /** Outputs to bring back. */
   readonly outputs: readonly string[];
   /** An output `[names * batch, heads, length, width]` whose rows go into the state after the run. */
-  readonly append?: StateRows & { readonly output: string };
+  readonly append?: StateRows & { readonly output: string; readonly state: number };
+  /** Outputs that are added to arrays of a state after the run: array names by output. */
+  readonly keep?: { readonly state: number; readonly arrays: Readonly<Record<string, string>> };
+}
+
+/**
+ * One session over arrays of any size: it is run on flat slices `[n]` of the arrays called `names` of several states, and
+ * its outputs replace the slices.
+ */
+export interface SweepRequest {
+  readonly session: number;
+  /** The same in every run. */
+  readonly inputs: Readonly<Record<string, TensorData>>;
+  readonly names: readonly string[];
+  /** States by the input that their slices feed. */
+  readonly feeds: Readonly<Record<string, number>>;
+  /** States by the output that replaces their slices. */
+  readonly outputs: Readonly<Record<string, number>>;
 }
 
 /** The runtime behind a device. */
@@ -81,6 +100,10 @@ export type Command =
       readonly rows: StateRows;
       readonly values: RowValues;
     }
+  | { readonly kind: 'read'; readonly state: number; readonly names: readonly string[] }
+  | { readonly kind: 'clear'; readonly state: number }
+  | { readonly kind: 'sum-of-squares'; readonly state: number }
+  | { readonly kind: 'sweep'; readonly request: SweepRequest }
   | { readonly kind: 'run'; readonly request: RunRequest };
 
 export interface DeviceOptions {
@@ -145,9 +168,30 @@ export class Device implements AsyncDisposable {
     await this.#send({ kind: 'release', id });
   }
 
-  /** Makes arrays of zeros. @returns the state's handle. */
+  /** Makes arrays; data that it is given is handed over and must not be used afterwards. @returns the state's handle. */
   async state(arrays: readonly StateArray[]): Promise<number> {
-    return (await this.#send({ kind: 'state', arrays })) as number;
+    const buffers = new Set(arrays.flatMap(({ data }) => (data === undefined ? [] : [data.buffer as ArrayBuffer])));
+    return (await this.#send({ kind: 'state', arrays }, [...buffers])) as number;
+  }
+
+  /** @returns copies of a state's arrays. */
+  async read(state: number, names: readonly string[]): Promise<Float32Array<ArrayBuffer>[]> {
+    return (await this.#send({ kind: 'read', state, names })) as Float32Array<ArrayBuffer>[];
+  }
+
+  /** Fills a state with zeros. */
+  async clear(state: number): Promise<void> {
+    await this.#send({ kind: 'clear', state });
+  }
+
+  /** Sum of the squares of all numbers of a state, in f64. */
+  async sumOfSquares(state: number): Promise<number> {
+    return (await this.#send({ kind: 'sum-of-squares', state })) as number;
+  }
+
+  /** Runs a session over arrays slice by slice. */
+  async sweep(request: SweepRequest): Promise<void> {
+    await this.#send({ kind: 'sweep', request });
   }
 
   /** Changes the number of rows of some arrays of a state; rows that remain keep their values, new ones are zero. */

@@ -8,18 +8,21 @@ import type {
   RuntimeInfo,
   SessionModel,
   StateArray,
-  StateRows,
+  SweepRequest,
   TensorData,
 } from './device.ts';
-import { type RowValues, valueCount, widenRows } from './rows.ts';
-
-interface MutableArray {
-  readonly name: string;
-  shape: [batch: number, heads: number, rows: number, width: number];
-  data: Float32Array;
-  /** Made once for each allocation: the runtime reads the array behind it at every run. */
-  tensor: Tensor;
-}
+import {
+  addTo,
+  arrayOf,
+  clear,
+  newState,
+  read,
+  resize,
+  type State,
+  sumOfSquares,
+  widened,
+  writeRows,
+} from './states.ts';
 
 interface OpenSession {
   readonly session: InferenceSession;
@@ -27,7 +30,7 @@ interface OpenSession {
 }
 
 const sessions = new Map<number, OpenSession>();
-const states = new Map<number, Map<string, MutableArray>>();
+const states = new Map<number, State>();
 let nextHandle = 0;
 
 function about(): RuntimeInfo {
@@ -63,96 +66,46 @@ async function release(handle: number): Promise<void> {
   states.delete(handle);
 }
 
-function allocate(name: string, shape: MutableArray['shape']): MutableArray {
-  const data = new Float32Array(shape[0] * shape[1] * shape[2] * shape[3]);
-  return { name, shape, data, tensor: new Tensor('float32', data, shape) };
+function sessionOf(handle: number): InferenceSession {
+  const session = sessions.get(handle)?.session;
+  if (session === undefined) throw new Error(`there is no session ${handle}`);
+  return session;
+}
+
+function tensorsOf(inputs: Readonly<Record<string, TensorData>>): Record<string, Tensor> {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, { type, data, shape }]) => [name, new Tensor(type, data, shape)]),
+  );
 }
 
 function createState(arrays: readonly StateArray[]): number {
   const handle = nextHandle++;
-  states.set(handle, new Map(arrays.map(({ name, shape }) => [name, allocate(name, [...shape])])));
+  states.set(handle, newState(arrays));
   return handle;
 }
 
-function stateOf(handle: number): Map<string, MutableArray> {
+function stateOf(handle: number): State {
   const state = states.get(handle);
   if (state === undefined) throw new Error(`there is no state ${handle}`);
   return state;
 }
 
-function arrayOf(state: Map<string, MutableArray>, name: string): MutableArray {
-  const array = state.get(name);
-  if (array === undefined) throw new Error(`the state has no array "${name}"`);
-  return array;
-}
-
-function resize(handle: number, rows: Readonly<Record<string, number>>): void {
-  const state = stateOf(handle);
-  for (const [name, count] of Object.entries(rows)) {
-    const old = arrayOf(state, name);
-    const [batch, heads, oldRows, width] = old.shape;
-    const grown = allocate(name, [batch, heads, count, width]);
-    const kept = Math.min(oldRows, count) * width;
-    for (let plane = 0; plane < batch * heads; plane++) {
-      const start = plane * oldRows * width;
-      grown.data.set(old.data.subarray(start, start + kept), plane * count * width);
-    }
-    state.set(name, grown);
+async function run({ session: handle, inputs, states: stateHandles = [], outputs, append, keep }: RunRequest) {
+  const session = sessionOf(handle);
+  const feeds = tensorsOf(inputs);
+  const taken = new Set(session.inputNames);
+  for (const state of stateHandles.map(stateOf)) {
+    for (const array of state.values()) if (taken.has(array.name)) feeds[array.name] = array.tensor;
   }
-}
-
-/**
- * Copies rows of `source` `[names, batch, heads, length, width]` into a state's arrays, where `batch` covers the elements
- * from `firstBatch` on.
- */
-function writeRows(
-  state: Map<string, MutableArray>,
-  { names, rows }: StateRows,
-  source: Float32Array,
-  firstBatch: number,
-): void {
-  const batchCount = rows.length / names.length;
-  let read = 0;
-  for (const [index, name] of names.entries()) {
-    const { shape, data } = arrayOf(state, name);
-    const [batch, heads, capacity, width] = shape;
-    const planeLength = source.length / (names.length * batchCount * heads);
-    for (let element = 0; element < batchCount; element++) {
-      const row = rows[index * batchCount + element] as number;
-      if (firstBatch + element >= batch || row < 0 || row + planeLength / width > capacity) {
-        throw new Error(`rows ${row}..${row + planeLength / width} of "${name}" are outside its ${capacity}`);
-      }
-      for (let head = 0; head < heads; head++) {
-        const plane = ((firstBatch + element) * heads + head) * capacity;
-        data.set(source.subarray(read, read + planeLength), (plane + row) * width);
-        read += planeLength;
-      }
+  const kept = Object.keys(keep?.arrays ?? {});
+  const fetches = [...outputs, ...(append === undefined ? [] : [append.output]), ...kept];
+  const results = await session.run(feeds, fetches);
+  if (append !== undefined) writeRows(stateOf(append.state), append, floatsOf(results, append.output), 0);
+  if (keep !== undefined) {
+    const state = stateOf(keep.state);
+    for (const [output, name] of Object.entries(keep.arrays)) {
+      addTo(arrayOf(state, name), floatsOf(results, output));
     }
-  }
-}
-
-/** Reused for every write: fresh memory of a few megabytes costs more than widening does. */
-let scratch = new Float32Array(0);
-
-function widened(values: RowValues): Float32Array {
-  if (values.type === 'float32') return values.data;
-  const count = valueCount(values);
-  if (scratch.length < count) scratch = new Float32Array(count);
-  widenRows(values, scratch);
-  return scratch.subarray(0, count);
-}
-
-async function run({ session: handle, inputs, state: stateHandle, outputs, append }: RunRequest) {
-  const session = sessions.get(handle)?.session;
-  if (session === undefined) throw new Error(`there is no session ${handle}`);
-  const feeds: Record<string, Tensor> = {};
-  for (const [name, { type, data, shape }] of Object.entries(inputs)) feeds[name] = new Tensor(type, data, shape);
-  const state = stateHandle === undefined ? undefined : stateOf(stateHandle);
-  for (const array of state?.values() ?? []) feeds[array.name] = array.tensor;
-  const fetches = append === undefined ? outputs : [...outputs, append.output];
-  const results = await session.run(feeds, [...fetches]);
-  if (append !== undefined && state !== undefined) {
-    writeRows(state, append, results[append.output]?.data as Float32Array, 0);
   }
   const answers: Record<string, TensorData> = {};
   for (const name of outputs) {
@@ -160,6 +113,30 @@ async function run({ session: handle, inputs, state: stateHandle, outputs, appen
     answers[name] = { type, shape: dims, data } as TensorData;
   }
   return answers;
+}
+
+function floatsOf(results: InferenceSession.OnnxValueMapType, output: string): Float32Array {
+  return results[output]?.data as Float32Array;
+}
+
+/** Numbers that one run of a sweep takes of each array: small enough for a core's cache, large enough to be worth a run. */
+const sweepLength = 1 << 18;
+
+async function sweep({ session: handle, inputs, names, feeds, outputs }: SweepRequest): Promise<void> {
+  const session = sessionOf(handle);
+  const shared = tensorsOf(inputs);
+  const fed = Object.entries(feeds).map(([input, state]) => [input, stateOf(state)] as const);
+  const replaced = Object.entries(outputs).map(([output, state]) => [output, stateOf(state)] as const);
+  for (const name of names) {
+    const { length } = arrayOf(fed[0]?.[1] as State, name).data;
+    for (let start = 0; start < length; start += sweepLength) {
+      const end = Math.min(start + sweepLength, length);
+      const slice = (state: State) => arrayOf(state, name).data.subarray(start, end);
+      const slices = fed.map(([input, state]) => [input, new Tensor('float32', slice(state), [end - start])]);
+      const results = await session.run({ ...shared, ...Object.fromEntries(slices) }, Object.keys(outputs));
+      for (const [output, state] of replaced) slice(state).set(floatsOf(results, output));
+    }
+  }
 }
 
 async function answer(command: Command): Promise<unknown> {
@@ -173,7 +150,15 @@ async function answer(command: Command): Promise<unknown> {
     case 'state':
       return createState(command.arrays);
     case 'resize':
-      return resize(command.state, command.rows);
+      return resize(stateOf(command.state), command.rows);
+    case 'read':
+      return read(stateOf(command.state), command.names);
+    case 'clear':
+      return clear(stateOf(command.state));
+    case 'sum-of-squares':
+      return sumOfSquares(stateOf(command.state));
+    case 'sweep':
+      return sweep(command.request);
     case 'write':
       return writeRows(stateOf(command.state), command.rows, widened(command.values), command.batch);
     case 'run':
