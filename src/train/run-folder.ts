@@ -1,0 +1,279 @@
+/**
+ * A run's folder:
+ *
+ *   config.json                   what the run was begun with
+ *   log.jsonl                     what happened (`log.ts`); log-discarded.jsonl: lines whose steps were done again
+ *   checkpoint-<step>.safetensors the latest few (`checkpoint.ts`)
+ *   best.safetensors              the checkpoint with the best validation, if the run keeps it
+ *   run.lock                      held by the one process that runs it
+ *
+ * Every file but the log is written beside its place and renamed, so whatever happens there is a whole checkpoint. One
+ * that is damaged nevertheless is passed over for the one before, and kept as `*.damaged`.
+ *
+ * A checkpoint is *regular* if its step is a multiple of `checkpointEvery`. Others come from an interruption or the end;
+ * a run that diverges goes back to regular ones only, so that an interruption changes nothing about its course.
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
+import { takeLock } from '../lock.ts';
+import { readTextFile } from '../model/binary-file.ts';
+import { faultsOf } from '../model/safetensors.ts';
+import { parseStrictJson } from '../model/strict-json.ts';
+import { type Checkpoint, readCheckpoint, syncFolder, writeCheckpoint } from './checkpoint.ts';
+import { divergenceSchema } from './divergence.ts';
+import { openRunLog, type ResumedEvent, type RunLog } from './log.ts';
+import { scheduleSchema } from './schedule.ts';
+
+const format = 'memory3 run 1';
+const longestConfig = 1 << 22;
+const positive = z.int().positive();
+
+/** How a run goes, whatever it trains. */
+export const runSettingsSchema = z.strictObject({
+  steps: positive,
+  schedule: scheduleSchema,
+  checkpointEvery: positive.default(100),
+  /** Validates before the first step, after so many each, and after the last; null: never. */
+  validateEvery: positive.nullable().default(null),
+  /** How many regular checkpoints are kept. */
+  keep: positive.default(2),
+  /** The validation loss whose best checkpoint is kept as `best.safetensors`; null: none. */
+  keepBest: z.string().nullable().default(null),
+  divergence: divergenceSchema.prefault({}),
+});
+
+export type RunSettings = z.output<typeof runSettingsSchema>;
+
+const configFileSchema = z.strictObject({
+  format: z.literal(format),
+  settings: runSettingsSchema,
+  config: z.record(z.string(), z.json()),
+});
+
+/** What a run was begun with: its settings, and the caller's configuration as JSON. */
+export type RunConfig = Omit<z.output<typeof configFileSchema>, 'format'>;
+
+/** Settings that a resumed run may have otherwise; the schedule's shape is not among them. */
+const changeableSettings = ['steps', 'checkpointEvery', 'validateEvery', 'keep', 'keepBest', 'divergence'];
+
+export type Change = ResumedEvent['changed'][number];
+
+/** A checkpoint, and what is wrong with later ones that were passed over for it. */
+export interface Found extends Checkpoint {
+  readonly damaged: readonly string[];
+}
+
+/** An open, locked run. */
+export interface RunFolder extends Disposable {
+  readonly path: string;
+  readonly log: RunLog;
+  /** What is no longer as it was when the run was begun. */
+  readonly changed: readonly Change[];
+  /** The latest checkpoint that is whole, or null if the run has not begun. */
+  newest(): Found | null;
+  /**
+   * The checkpoint to go back to after a divergence: the latest regular one. If the run came back to that one before and
+   * got no further, the one before is taken while there is one.
+   * @param returnedTo step of the last return
+   */
+  lastGood(returnedTo: number | null): Found;
+  /** Writes a checkpoint and removes those that are no longer kept. @returns its path. @throws Memory3Error "disk" */
+  save(checkpoint: Checkpoint): string;
+  saveBest(checkpoint: Checkpoint): string;
+  /** Removes the checkpoints after `step`. */
+  removeAfter(step: number): void;
+}
+
+/**
+ * Begins a run in a folder, or opens the one that is there.
+ * @param mayChange fields of `config` that need not be what they were: "threads", "data.workers"
+ * @throws Memory3Error "mismatch" naming the field that is not what it was, or if the folder holds something else;
+ *   "locked" if another process runs it; "damaged"; "disk"
+ */
+export function openRunFolder(
+  path: string,
+  { settings, config }: { readonly settings: RunSettings; readonly config: Readonly<Record<string, unknown>> },
+  mayChange: readonly string[],
+): RunFolder {
+  onDisk(path, () => mkdirSync(path, { recursive: true }));
+  using opened = new DisposableStack();
+  opened.use(onDisk(path, () => takeLock(join(path, 'run.lock'), `The run ${path}`)));
+  const names = readdirSync(path);
+  for (const name of names.filter((name) => name.endsWith('.unfinished'))) rmSync(join(path, name));
+  const now: RunConfig = { settings, config: z.record(z.string(), z.json()).parse(JSON.parse(JSON.stringify(config))) };
+  let changed: readonly Change[] = [];
+  if (names.includes('config.json')) {
+    changed = changesOf(path, readRunConfig(path), now, mayChange);
+  } else if (names.some((name) => name === 'log.jsonl' || name.endsWith('.safetensors'))) {
+    throw new Memory3Error(
+      'mismatch',
+      `${path} holds no run: it has no config.json, but files that a run would write.`,
+      {
+        remedy: 'Give the run a folder of its own.',
+      },
+    );
+  }
+  if (changed.length > 0 || !names.includes('config.json')) {
+    onDisk(path, () => replaceFile(path, 'config.json', `${JSON.stringify({ format, ...now }, null, 2)}\n`));
+  }
+  const log = opened.use(openRunLog(join(path, 'log.jsonl'), join(path, 'log-discarded.jsonl')));
+  const closing = opened.move();
+  return { path, log, changed, ...checkpointsIn(path, settings, log), [Symbol.dispose]: () => closing.dispose() };
+}
+
+/** The configuration of a run. @throws Memory3Error "not-found"; "mismatch" if it is another program's; "damaged" */
+export function readRunConfig(path: string): RunConfig {
+  const file = join(path, 'config.json');
+  const { text, damaged } = readTextFile(file, longestConfig);
+  const parsed = configFileSchema.safeParse(parseStrictJson(text, damaged));
+  if (!parsed.success) throw new Memory3Error('mismatch', `${file} is no run's: ${faultsOf(parsed.error)}.`);
+  const { settings, config } = parsed.data;
+  return { settings, config };
+}
+
+/**
+ * The latest or best checkpoint of a run, for what is done with its result. Needs no lock.
+ * @throws Memory3Error "not-found"; "damaged"
+ */
+export function readRunCheckpoint(path: string, which: 'last' | 'best' = 'last'): Checkpoint {
+  if (which === 'best') return readCheckpoint(join(path, 'best.safetensors'));
+  const step = onDisk(path, () => stepsIn(path)).at(-1);
+  if (step === undefined) throw new Memory3Error('not-found', `There is no checkpoint in ${path}.`);
+  return readCheckpoint(checkpointPath(path, step));
+}
+
+function checkpointsIn(
+  path: string,
+  { checkpointEvery, keep }: RunSettings,
+  log: RunLog,
+): Pick<RunFolder, 'newest' | 'lastGood' | 'save' | 'saveBest' | 'removeAfter'> {
+  const isRegular = (step: number) => step % checkpointEvery === 0;
+  const remove = (steps: readonly number[]) => {
+    for (const step of steps) onDisk(path, () => rmSync(checkpointPath(path, step)));
+  };
+  return {
+    newest() {
+      const steps = stepsIn(path);
+      if (steps.length > 0) return firstWhole(path, steps.toReversed());
+      if (log.bytes === 0) return null;
+      throw new Memory3Error('damaged', `The run ${path} has a log but no checkpoint.`, {
+        remedy: 'Restore its checkpoints from a copy, or begin a run in another folder.',
+      });
+    },
+    lastGood(returnedTo) {
+      const all = stepsIn(path);
+      const regular = all.filter(isRegular);
+      const candidates = regular.length > 0 ? regular : all;
+      // The one that did not help comes last.
+      if (candidates.at(-1) === returnedTo) candidates.unshift(...candidates.splice(-1));
+      return firstWhole(path, candidates.toReversed());
+    },
+    save(checkpoint) {
+      const file = checkpointPath(path, checkpoint.progress.step);
+      writeCheckpoint(file, checkpoint);
+      const steps = stepsIn(path);
+      const kept = [...steps.filter(isRegular).slice(-keep), ...steps.slice(-1)];
+      remove(steps.filter((step) => !kept.includes(step)));
+      return file;
+    },
+    saveBest(checkpoint) {
+      const file = join(path, 'best.safetensors');
+      writeCheckpoint(file, checkpoint);
+      return file;
+    },
+    removeAfter: (step) => remove(stepsIn(path).filter((other) => other > step)),
+  };
+}
+
+function checkpointPath(path: string, step: number): string {
+  return join(path, `checkpoint-${step}.safetensors`);
+}
+
+/** The steps that have a checkpoint, ascending. */
+function stepsIn(path: string): number[] {
+  return readdirSync(path)
+    .map((name) => /^checkpoint-(\d+)\.safetensors$/.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+function firstWhole(path: string, steps: readonly number[]): Found {
+  const faults = new Map<string, string>();
+  for (const step of steps) {
+    const file = checkpointPath(path, step);
+    try {
+      const checkpoint = readCheckpoint(file);
+      for (const bad of faults.keys()) onDisk(path, () => renameSync(bad, `${bad}.damaged`));
+      return { ...checkpoint, damaged: [...faults.values()] };
+    } catch (error) {
+      if (!(error instanceof Memory3Error) || error.code !== 'damaged') throw error;
+      faults.set(file, error.message);
+    }
+  }
+  throw new Memory3Error('damaged', `No checkpoint of the run ${path} is whole.\n${[...faults.values()].join('\n')}`, {
+    remedy: 'Restore one from a copy, or begin a run in another folder.',
+  });
+}
+
+/** @returns what has changed. @throws Memory3Error "mismatch" if that may not change */
+function changesOf(path: string, before: RunConfig, now: RunConfig, mayChange: readonly string[]): Change[] {
+  const settings = differences(before.settings, now.settings);
+  const config = differences(before.config, now.config);
+  const forbidden = [
+    ...settings.filter(({ field }) => !isAmong(field, changeableSettings)),
+    ...config.filter(({ field }) => !isAmong(field, mayChange)),
+  ];
+  if (forbidden.length === 0) return [...settings, ...config];
+  const words = forbidden.map(
+    ({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`,
+  );
+  throw new Memory3Error('mismatch', `The run ${path} was begun with another configuration: ${words.join('; ')}.`, {
+    remedy: `Go on with what its config.json says, or begin a run in another folder.`,
+  });
+}
+
+function isAmong(field: string, names: readonly string[]): boolean {
+  return names.some((name) => field === name || field.startsWith(`${name}.`));
+}
+
+/** The fields in which two JSON values differ; null stands for what is not there. */
+function differences(from: unknown, to: unknown, field = ''): Change[] {
+  if (isDeepStrictEqual(from, to)) return [];
+  if (!isRecord(from) || !isRecord(to)) return [{ field, from: from ?? null, to: to ?? null }];
+  const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
+  return [...keys].flatMap((key) => differences(from[key], to[key], field === '' ? key : `${field}.${key}`));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function replaceFile(folder: string, name: string, text: string): void {
+  const unfinished = join(folder, `${name}.unfinished`);
+  const file = openSync(unfinished, 'w');
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(unfinished, join(folder, name));
+  syncFolder(folder);
+}
+
+/** Runs `work` on the run's folder; a failure of the file system becomes a Memory3Error "disk". */
+function onDisk<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof Memory3Error || !(cause instanceof Error)) throw cause;
+    throw new Memory3Error('disk', `The run's folder ${path} cannot be used: ${cause.message}.`, {
+      remedy: 'Check that it may be written to and has space left.',
+      cause,
+    });
+  }
+}
