@@ -19,6 +19,7 @@
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
+import { hashText, mix } from './hash.ts';
 
 const optionsSchema = z.strictObject({
   /** Least Jaccard similarity of near duplicates. */
@@ -189,7 +190,7 @@ export function estimateSimilarity(a: Uint32Array, b: Uint32Array): number {
 
 /** Hashes of all runs of `size` words (repeated where runs repeat); of fewer words, of the one run there is. */
 export function shingleHashes(words: readonly string[], size: number): Uint32Array {
-  const hashes = Uint32Array.from(words, hashWord);
+  const hashes = Uint32Array.from(words, (word) => hashText(word.toLowerCase()));
   const run = Math.min(size, words.length);
   if (run === 0) return new Uint32Array(0);
   return Uint32Array.from({ length: words.length - run + 1 }, (_, start) => {
@@ -197,22 +198,6 @@ export function shingleHashes(words: readonly string[], size: number): Uint32Arr
     for (let i = start; i < start + run; i++) hash = mix(Math.imul(hash, 31) + (hashes[i] as number));
     return hash;
   });
-}
-
-/** FNV-1a over UTF-16 code units, case folded. */
-function hashWord(word: string): number {
-  const folded = word.toLowerCase();
-  let hash = 0x811c_9dc5;
-  for (let i = 0; i < folded.length; i++) hash = Math.imul(hash ^ folded.charCodeAt(i), 0x0100_0193);
-  return hash;
-}
-
-/** MurmurHash3's finaliser, a bijection of 32-bit numbers in which every input bit changes half of the output bits. */
-function mix(value: number): number {
-  let hash = value;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85eb_ca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2_ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 function grown(values: Int32Array): Int32Array<ArrayBuffer> {
