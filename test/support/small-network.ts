@@ -2,7 +2,9 @@
  * Something that really learns, for tests of training runs: a network with one hidden layer that tells two spirals apart,
  * by Adam on shuffled batches. All of it in single precision and deterministic, so that two runs can be compared bit for bit.
  */
+import { join } from 'node:path';
 import type { TensorToWrite } from '../../src/model/safetensors-writer.ts';
+import { readRunLog } from '../../src/train/log.ts';
 import type { StepResult, Trainable, TrainingState } from '../../src/train/trainable.ts';
 
 const points = 256;
@@ -136,4 +138,11 @@ function randomNumbers(seed: number): () => number {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32;
   };
+}
+
+/** A run's log without what may differ between two runs that are the same: times, and that a process took over. */
+export function comparableLog(folder: string): unknown[] {
+  return readRunLog(join(folder, 'log.jsonl'))
+    .filter(({ kind }) => kind !== 'resumed')
+    .map((event) => ({ ...event, seconds: null, tokensPerSecond: null }));
 }
