@@ -10,6 +10,15 @@ export interface TensorToWrite {
   readonly dtype?: 'F32' | 'F16';
 }
 
+/** A tensor of bytes to write: codes. */
+export interface BytesToWrite {
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+  readonly dtype: 'U8';
+}
+
+const bytesPerElement = { F32: 4, F16: 2, U8: 1 } as const;
+
 /** The header is padded to a multiple of this with spaces, so that tensors are aligned. */
 const alignment = 8;
 
@@ -20,13 +29,13 @@ const alignment = 8;
  */
 export function writeSafetensors(
   path: string,
-  tensors: ReadonlyMap<string, TensorToWrite>,
+  tensors: ReadonlyMap<string, TensorToWrite | BytesToWrite>,
   metadata: Readonly<Record<string, string>> = {},
 ): void {
   const header: Record<string, unknown> = Object.keys(metadata).length === 0 ? {} : { __metadata__: metadata };
   let position = 0;
   for (const [name, { shape, data, dtype = 'F32' }] of tensors) {
-    const bytes = data.length * (dtype === 'F32' ? 4 : 2);
+    const bytes = data.length * bytesPerElement[dtype];
     if (shape.reduce((product, length) => product * length, 1) !== data.length) {
       throw new Error(`${name} has ${data.length} values, which is not its shape [${shape}]`);
     }
@@ -68,6 +77,6 @@ function writeAll(file: number, bytes: Uint8Array): void {
   }
 }
 
-function bytesOf(data: Float32Array | Float16Array): Uint8Array {
+function bytesOf(data: Float32Array | Float16Array | Uint8Array): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
