@@ -57,10 +57,12 @@ export function readExamples(
 ): ExampleSet {
   const examples: PassageExample[] = [];
   const left = { cut: 0, unanswerable: 0, leaking: 0 };
-  const passages = new Map<string, { readonly chunks: readonly Chunk[]; readonly leaks: boolean }>();
-  const passageOf = (text: string) => {
+  const passages = new Map<string, Passage>();
+  const passageOf = (text: string): Passage => {
+    const known = passages.get(text);
+    if (known !== undefined) return known;
     const leaks = options.guard?.leaks(text) ?? false;
-    const passage = passages.get(text) ?? { chunks: leaks ? [] : [...cutIntoChunks(text, tokenizer, options)], leaks };
+    const passage = { leaks, chunks: new Chunks(cutIntoChunks(text, tokenizer, options)) };
     passages.set(text, passage);
     return passage;
   };
@@ -76,7 +78,7 @@ export function readExamples(
       continue;
     }
     const passage = passageOf(row.passage);
-    const reference = chunkOf(passage.chunks, row);
+    const reference = passage.leaks ? undefined : chunkOf(passage.chunks, row);
     if (passage.leaks) left.leaking++;
     else if (reference === undefined) left.cut++;
     else {
@@ -90,14 +92,39 @@ export function readExamples(
 /** No passage with more characters for a token is worth cutting to see whether it is one chunk. */
 const charactersPerToken = 8;
 
-function chunkOf(chunks: readonly Chunk[], { answers, start }: PassageQuestion): Chunk | undefined {
-  if (start === null) return chunks.length === 1 ? chunks[0] : undefined;
-  return chunkWithAnswer(chunks, start, answers[0] ?? '');
+interface Passage {
+  readonly leaks: boolean;
+  readonly chunks: Chunks;
 }
 
-/** The chunk in which an answer lies as a whole. */
-export function chunkWithAnswer(chunks: readonly Chunk[], start: number, answer: string): Chunk | undefined {
-  return chunks.find((chunk) => chunk.start <= start && start + answer.length <= chunk.end);
+/** Chunks that are cut only as far as somebody looks. */
+class Chunks {
+  readonly #source: Iterator<Chunk>;
+  readonly #cut: Chunk[] = [];
+
+  constructor(source: Iterator<Chunk>) {
+    this.#source = source;
+  }
+
+  at(index: number): Chunk | undefined {
+    while (this.#cut.length <= index) {
+      const { done, value } = this.#source.next();
+      if (done === true) return undefined;
+      this.#cut.push(value);
+    }
+    return this.#cut[index];
+  }
+}
+
+/** The chunk in which the first answer lies as a whole. */
+function chunkOf(chunks: Chunks, { answers, start }: PassageQuestion): Chunk | undefined {
+  if (start === null) return chunks.at(1) === undefined ? chunks.at(0) : undefined;
+  const end = start + (answers[0] ?? '').length;
+  for (let index = 0; ; index++) {
+    const chunk = chunks.at(index);
+    if (chunk === undefined || chunk.start > start) return undefined;
+    if (end <= chunk.end) return chunk;
+  }
 }
 
 /** The data sets of which a part is held out. */

@@ -31,6 +31,8 @@ export interface TrainingGroup {
   readonly references: readonly (readonly number[])[];
   /** Never empty. */
   readonly contexts: readonly TrainingContext[];
+  /** Contexts whose end was left off because it did not fit. */
+  readonly cut: number;
 }
 
 /** Groups without end. A group depends on nothing but the stream's options and its position, so a run resumes anywhere. */

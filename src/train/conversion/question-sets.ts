@@ -57,9 +57,9 @@ export function readQuestionSet(folder: string, set: QuestionSetName): PassageQu
     case 'xquad-zh':
       return readSquadForm(set, join(folder, 'xquad/test-zh'));
     case 'cmrc2018':
-      return readParts(set, folder, 'cmrc2018', ['dev', 'trial']);
+      return readSquadForm(set, join(folder, 'cmrc2018/trial'));
     case 'policyqa':
-      return readParts(set, folder, 'policyqa', ['dev', 'test']);
+      return ['dev', 'test'].flatMap((part) => readSquadForm(set, join(folder, 'policyqa', part)));
     case 'nq_openbook_short':
       return readNaturalQuestions(join(folder, 'nq_openbook_short/dev.jsonl.gz'));
     case 'boolq':
@@ -81,10 +81,6 @@ const questionSchema = z.object({
   // -1 where an answer stands nowhere, which no chunk holds.
   answer_starts: z.array(z.int().min(-1)),
 });
-
-function readParts(set: QuestionSetName, folder: string, name: string, parts: readonly string[]): PassageQuestion[] {
-  return parts.flatMap((part) => readSquadForm(set, join(folder, name, part)));
-}
 
 function readSquadForm(set: QuestionSetName, path: string): PassageQuestion[] {
   const contextsFile = `${path}.contexts.jsonl.gz`;
