@@ -84,7 +84,8 @@ export class Planner {
   /** @param count references of the group */
   plan(kinds: readonly ContextKind[], count: number): Plan {
     const wanted = (kind: ContextKind) => kinds.filter((one) => one === kind).length;
-    const continued = Array.from({ length: wanted('continuation') }, () => this.#continued());
+    const continued: Continued[] = [];
+    while (continued.length < wanted('continuation')) continued.push(this.#continued(continued));
     const asked = this.#asked(count - continued.length, wanted('question') + wanted('chat-question'));
     const references = [...asked.map(({ reference }) => reference), ...continued];
     const continuations = continued.map(({ following }, index) => ({
@@ -192,7 +193,8 @@ export class Planner {
     return { form: 'text', tokens: bodyTokens(this.#options.tokenizer, window).slice(0, continuationTokens) };
   }
 
-  #continued(): Continued {
+  /** A piece of a document that is not among those drawn before. */
+  #continued(before: readonly Continued[]): Continued {
     const draw = (): Continued => {
       const window = this.#window();
       const [chunk] = cutIntoChunks(window, this.#options.tokenizer, this.#options);
@@ -201,9 +203,10 @@ export class Planner {
       const following = rest === '' ? [] : bodyTokens(this.#options.tokenizer, rest).slice(0, continuationTokens);
       return { text: chunk.text, tokens: chunk.tokens, following };
     };
-    return this.#drawUntil(draw, ({ tokens, following }) =>
-      following.length === 0 || tokens.length < quotation.shortest ? 1 : 0,
-    );
+    return this.#drawUntil(draw, ({ text, tokens, following }) => {
+      if (following.length === 0 || tokens.length < quotation.shortest) return 2;
+      return before.some((one) => one.text === text) ? 1 : 0;
+    });
   }
 
   /** A piece of a document from the beginning of a sentence or line on. */
