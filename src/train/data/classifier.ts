@@ -1,0 +1,207 @@
+/**
+ * A small classifier of text quality: hashed words and pairs of words, logistic regression (paper 4.2).
+ *
+ * A text is read in passages of at most 200 tokens (words, and marks that are no white space). A passage is a sparse
+ * vector: three kinds of features are hashed to 2^16 places, whose values are counts over the square root of its length.
+ *
+ *   word         "walked"
+ *   pair         "dog" "walked"
+ *   pair of forms  "dog" "a-ed": a word of up to three letters itself, of a longer one its case and last two letters
+ *
+ * The pairs make order count: "of the" is common in what people write, "the of" is not; forms carry that over to words
+ * that were in no training text. The probability of being good is
+ *
+ *   p = 1 / (1 + exp(-(w · x + b)))
+ *
+ * and w, b minimise the cross-entropy plus λ/2 |w|² over passages of good and bad texts, by AdaGrad (Duchi, Hazan and
+ * Singer 2011): each weight has its own rate, falling with the squares of its gradients, as rare features need. A
+ * text's score is the mean of its passages' probabilities, so its length does not matter.
+ *
+ * The classifier knows only the languages and the kinds of text that it was trained on: train it with good texts of every
+ * language of the corpus.
+ */
+import { z } from 'zod';
+import { checkOptions, Memory3Error } from '../../errors.ts';
+import { seededRandom } from '../../generate/sampling.ts';
+import { corrupt, corruptions } from './corruption.ts';
+import { hashText, mix } from './hash.ts';
+
+export interface QualityExample {
+  readonly text: string;
+  readonly good: boolean;
+}
+
+const trainingSchema = z.strictObject({
+  passes: z.int().min(1).default(12),
+  rate: z.number().positive().default(0.5),
+  /** λ of the penalty. */
+  penalty: z.number().nonnegative().default(1e-5),
+  /** Orders the passages. */
+  seed: z.int().nonnegative().default(1),
+});
+export type ClassifierTraining = z.input<typeof trainingSchema>;
+
+const segmenter = new Intl.Segmenter('und', { granularity: 'word' });
+const places = 2 ** 16;
+const passageTokens = 200;
+
+/** A passage's features: places and their values. */
+interface Features {
+  readonly at: Uint16Array;
+  readonly values: Float32Array;
+}
+
+const savedSchema = z.strictObject({
+  format: z.literal('memory3-quality-classifier'),
+  version: z.literal(1),
+  bias: z.number(),
+  /** The weights, f32, little-endian, in base64. */
+  weights: z.base64(),
+});
+
+/** Tells good texts from bad ones. Made by `trainClassifier` or `readClassifier`. */
+export class QualityClassifier {
+  readonly #weights: Float32Array;
+  readonly #bias: number;
+
+  constructor(weights: Float32Array, bias: number) {
+    this.#weights = weights;
+    this.#bias = bias;
+  }
+
+  /** Probability, 0 to 1, that a text is good; of a text without any token 0. */
+  score(text: string): number {
+    const passages = passagesOf(text);
+    if (passages.length === 0) return 0;
+    return (
+      passages.reduce((sum, passage) => sum + probability(this.#weights, this.#bias, passage), 0) / passages.length
+    );
+  }
+
+  /** What `readClassifier` reads. */
+  toJSON(): z.infer<typeof savedSchema> {
+    const bytes = Buffer.from(this.#weights.buffer, this.#weights.byteOffset, this.#weights.byteLength);
+    return { format: 'memory3-quality-classifier', version: 1, bias: this.#bias, weights: bytes.toString('base64') };
+  }
+}
+
+/**
+ * Reads a saved classifier.
+ * @param saved what `JSON.parse` made of the file
+ * @param name the file, for errors
+ * @throws Memory3Error "damaged" if it is none.
+ */
+export function readClassifier(saved: unknown, name: string): QualityClassifier {
+  const parsed = savedSchema.safeParse(saved);
+  const bytes = parsed.success ? Buffer.from(parsed.data.weights, 'base64') : null;
+  if (!parsed.success || bytes?.length !== places * 4) {
+    const reason = parsed.success ? 'it has another number of weights' : z.prettifyError(parsed.error);
+    throw new Memory3Error('damaged', `${name} is no quality classifier: ${reason}`);
+  }
+  const weights = Float32Array.from({ length: places }, (_, place) => bytes.readFloatLE(place * 4));
+  return new QualityClassifier(weights, parsed.data.bias);
+}
+
+/**
+ * Trains on examples of both kinds; the same examples and options give the same classifier.
+ * @throws Memory3Error "usage" if one kind is missing or an option is wrong.
+ */
+export function trainClassifier(
+  examples: Iterable<QualityExample>,
+  options: ClassifierTraining = {},
+): QualityClassifier {
+  const { passes, rate, penalty, seed } = checkOptions(trainingSchema, options);
+  const passages = Array.from(examples).flatMap(({ text, good }) =>
+    passagesOf(text).map((features) => ({ features, good })),
+  );
+  const good = passages.filter((passage) => passage.good).length;
+  if (good === 0 || good === passages.length) {
+    throw new Memory3Error('usage', 'A quality classifier is trained on good texts and bad ones; one kind is missing.');
+  }
+  const weights = new Float32Array(places);
+  const squares = new Float32Array(places);
+  let [bias, biasSquares] = [0, 0];
+  const random = seededRandom(seed);
+  for (let pass = 0; pass < passes; pass++) {
+    for (const { features, good } of ordered(passages, random)) {
+      const error = probability(weights, bias, features) - (good ? 1 : 0);
+      for (const [n, place] of features.at.entries()) {
+        const gradient = error * (features.values[n] as number) + penalty * (weights[place] as number);
+        squares[place] = (squares[place] as number) + gradient * gradient;
+        weights[place] = (weights[place] as number) - (rate * gradient) / (Math.sqrt(squares[place] as number) + 1e-8);
+      }
+      biasSquares += error * error;
+      bias -= (rate * error) / (Math.sqrt(biasSquares) + 1e-8);
+    }
+  }
+  return new QualityClassifier(weights, bias);
+}
+
+/** Good texts, and each corrupted in one of the ways in turn: what a classifier is trained on where there are no bad texts. */
+export function* corruptedExamples(good: Iterable<string>, seed = 1): Generator<QualityExample, void> {
+  const random = seededRandom(seed);
+  for (const text of good) {
+    yield { text, good: true };
+    for (const kind of corruptions) yield { text: corrupt(text, kind, random), good: false };
+  }
+}
+
+/** The hashes that a token's features are made of. */
+interface HashedToken {
+  readonly word: number;
+  readonly form: number;
+}
+
+function passagesOf(text: string): Features[] {
+  const tokens = tokensOf(text).map((token) => ({
+    word: hashText(token.toLowerCase()),
+    form: hashText(formOf(token)),
+  }));
+  // Passages of equal length, none much shorter than the others.
+  const count = Math.ceil(tokens.length / passageTokens);
+  return Array.from({ length: count }, (_, n) =>
+    featuresOf(tokens.slice(Math.floor((n * tokens.length) / count), Math.floor(((n + 1) * tokens.length) / count))),
+  );
+}
+
+/** Words, and what stands between them other than white space. */
+function tokensOf(text: string): string[] {
+  return Array.from(segmenter.segment(text), ({ segment }) => segment).filter((segment) => segment.trim() !== '');
+}
+
+/** "the" -> "the", "Walking" -> "A-ng", "walked" -> "a-ed", "1984" -> "0" */
+function formOf(token: string): string {
+  if (/^\p{N}+$/u.test(token)) return '0';
+  if (token.length <= 3) return token.toLowerCase();
+  const first = /^\p{Lu}/u.test(token) ? 'A' : 'a';
+  return `${first}-${token.slice(-2).toLowerCase()}`;
+}
+
+function featuresOf(tokens: readonly HashedToken[]): Features {
+  const counts = new Map<number, number>();
+  const count = (...hashes: number[]) => {
+    const place = hashes.reduce((sum, hash) => mix(Math.imul(sum, 31) + hash), hashes.length) & (places - 1);
+    counts.set(place, (counts.get(place) ?? 0) + 1);
+  };
+  for (const [n, token] of tokens.entries()) {
+    count(token.word);
+    const before = tokens[n - 1];
+    if (before === undefined) continue;
+    count(before.word, token.word);
+    // Twice the form tells the two kinds of pairs apart.
+    count(before.form, token.form, token.form);
+  }
+  const scale = 1 / Math.sqrt(tokens.length);
+  return { at: Uint16Array.from(counts.keys()), values: Float32Array.from(counts.values(), (value) => value * scale) };
+}
+
+function probability(weights: Float32Array, bias: number, { at, values }: Features): number {
+  let sum = bias;
+  for (let n = 0; n < at.length; n++) sum += (weights[at[n] as number] as number) * (values[n] as number);
+  return 1 / (1 + Math.exp(-sum));
+}
+
+function* ordered<T>(values: readonly T[], random: () => number): Generator<T, void> {
+  const keyed = values.map((value) => ({ value, key: random() }));
+  for (const { value } of keyed.sort((a, b) => a.key - b.key)) yield value;
+}
