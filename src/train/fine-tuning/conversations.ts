@@ -1,0 +1,154 @@
+/**
+ * Conversations to learn from, read from JSON Lines in the forms in which they are published:
+ *
+ *   {messages: [{role, content}, ...]}       a system message if there is one, then user and assistant
+ *   {instruction, input, output}             one round; the input, if any, stands below the instruction
+ *   {prompt, answers: [...]}                 one round; the first answer is learned
+ *
+ * and for preferences {messages, chosen, rejected}, where the messages end with the user's, or {prompt, chosen, rejected}.
+ * An answer is a string or an assistant message. Other fields are passed over.
+ *
+ * Of longer conversations only 8 rounds are kept (paper 6); each says how many it has lost.
+ */
+import { z } from 'zod';
+import { streamJsonLines } from '../../json-lines.ts';
+import type { Message } from '../../model/chat-template.ts';
+
+/** A round begins with a user's message behind another's and ends before the next such. */
+export interface RoundLimit {
+  /** Default 8 (paper 6). */
+  readonly rounds?: number;
+  /** Which rounds of a longer conversation are kept; default the last. A system message always stays. */
+  readonly keep?: 'first' | 'last';
+}
+
+/** What a conversation and a preference have in common. */
+interface FromFile {
+  /** "file, line 3" */
+  readonly origin: string;
+  /** Rounds that were left out. */
+  readonly cutRounds: number;
+}
+
+/** A conversation that ends with an answer. */
+export interface Conversation extends FromFile {
+  readonly messages: readonly Message[];
+}
+
+/** Two answers to one prompt, of which the first is preferred. */
+export interface Preference extends FromFile {
+  /** Ends with the user's message. */
+  readonly messages: readonly Message[];
+  readonly chosen: string;
+  readonly rejected: string;
+}
+
+const wellFormed = z.string().refine((text) => text.isWellFormed(), 'it has half a surrogate pair');
+const text = wellFormed.refine((value) => value.trim() !== '', 'it is empty');
+const message = z.object({ role: z.enum(['system', 'user', 'assistant']), content: text });
+const answer = z.union([text, message.transform(({ content }) => content)], {
+  error: 'an answer is a text or a message, and not empty',
+});
+
+/** A system message or none, then one of the user, then any up to one of `last`. */
+function messagesUpTo(last: 'user' | 'assistant') {
+  return z.array(message).superRefine((messages, context) => {
+    const first = messages[0]?.role === 'system' ? 1 : 0;
+    const problem = (text: string, path: (string | number)[] = []): void =>
+      context.addIssue({ code: 'custom', path, message: text });
+    const system = messages.findIndex(({ role }, index) => role === 'system' && index > 0);
+    if (system !== -1) problem('a system message can only be the first', [system, 'role']);
+    else if (messages[first]?.role !== 'user') problem('the first behind a system message must be of the user');
+    else if (messages.at(-1)?.role !== last) problem(`the last must be of the ${last}`);
+  });
+}
+
+const user = (content: string): Message => ({ role: 'user', content });
+const assistant = (content: string): Message => ({ role: 'assistant', content });
+
+const conversationForms = {
+  messages: z.object({ messages: messagesUpTo('assistant') }).transform(({ messages }): readonly Message[] => messages),
+  instruction: z
+    .object({ instruction: text, input: wellFormed.nullish(), output: text })
+    .transform(({ instruction, input, output }): readonly Message[] => [
+      user(input?.trim() ? `${instruction}\n\n${input}` : instruction),
+      assistant(output),
+    ]),
+  prompt: z
+    .object({ prompt: text, answers: z.tuple([text], text) })
+    .transform(({ prompt, answers }): readonly Message[] => [user(prompt), assistant(answers[0])]),
+};
+
+const pair = { chosen: answer, rejected: answer };
+const preferenceForms = {
+  messages: z.object({ messages: messagesUpTo('user'), ...pair }),
+  prompt: z
+    .object({ prompt: text, ...pair })
+    .transform(({ prompt, chosen, rejected }) => ({ messages: [user(prompt)], chosen, rejected })),
+};
+
+/** The schema of the form whose first field a line has, so that its faults are named in that form's words. */
+function oneOf<T>(forms: Readonly<Record<string, z.ZodType<T>>>) {
+  return z.looseObject({}).transform((row, context): T => {
+    const field = Object.keys(forms).find((name) => name in row);
+    if (field === undefined) {
+      const known = Object.keys(forms).join('", "');
+      context.addIssue({ code: 'custom', message: `it has none of the fields "${known}"` });
+      return z.NEVER;
+    }
+    const parsed = (forms[field] as z.ZodType<T>).safeParse(row);
+    if (parsed.success) return parsed.data;
+    for (const { path, message } of parsed.error.issues) context.addIssue({ code: 'custom', path, message });
+    return z.NEVER;
+  });
+}
+
+const conversationSchema = oneOf(conversationForms);
+const preferenceSchema = oneOf<Pick<Preference, 'messages' | 'chosen' | 'rejected'>>(preferenceForms);
+
+/**
+ * Reads conversations, file by file and line by line.
+ * @param files JSON Lines, plain or gzip
+ * @throws Memory3Error "not-found"; "damaged", naming file and line.
+ * @example for await (const { messages } of readConversations(['chats.jsonl.gz'])) ...
+ */
+export async function* readConversations(
+  files: readonly string[],
+  limit: RoundLimit = {},
+): AsyncGenerator<Conversation, void> {
+  for (const file of files) {
+    for await (const { value, number } of streamJsonLines(file, conversationSchema)) {
+      yield { ...limitRounds(value, limit), origin: `${file}, line ${number}` };
+    }
+  }
+}
+
+/**
+ * Reads preferences. Of a longer conversation the last rounds are kept: the answers belong to them.
+ * @throws Memory3Error as `readConversations`.
+ */
+export async function* readPreferences(
+  files: readonly string[],
+  limit: Pick<RoundLimit, 'rounds'> = {},
+): AsyncGenerator<Preference, void> {
+  for (const file of files) {
+    for await (const { value, number } of streamJsonLines(file, preferenceSchema)) {
+      const { chosen, rejected } = value;
+      yield { ...limitRounds(value.messages, limit), chosen, rejected, origin: `${file}, line ${number}` };
+    }
+  }
+}
+
+/** Cuts a conversation to whole rounds. */
+export function limitRounds(
+  messages: readonly Message[],
+  { rounds = 8, keep = 'last' }: RoundLimit,
+): { readonly messages: readonly Message[]; readonly cutRounds: number } {
+  const starts = messages.flatMap(({ role }, index) =>
+    role === 'user' && messages[index - 1]?.role !== 'user' ? [index] : [],
+  );
+  if (starts.length <= rounds) return { messages, cutRounds: 0 };
+  const cutRounds = starts.length - rounds;
+  const kept = keep === 'last' ? messages.slice(starts[cutRounds]) : messages.slice(starts[0], starts[rounds]);
+  return { messages: [...messages.slice(0, starts[0]), ...kept], cutRounds };
+}
