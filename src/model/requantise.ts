@@ -148,7 +148,7 @@ function quantise4Symmetric(data: Float32Array, blockSize: number, codes: Uint8A
   }
 }
 
-/** 8 bits; where the form has offsets they are the middle of the block's range. */
+/** 8 bits: the range of each block from end to end, around zero where the form has no offsets. */
 function quantise8(
   data: Float32Array,
   blockSize: number,
@@ -164,12 +164,15 @@ function quantise8(
       if (w < least) least = w;
       if (w > largest) largest = w;
     }
-    const middle = offsets === null ? 0 : Math.fround((least + largest) / 2);
-    const scale = Math.max(largest - middle, middle - least) / 127;
-    scales[block] = scale;
-    if (offsets !== null) offsets[block] = middle;
+    // Stored codes count from 128, which is 0 where there is no offset.
+    const scale = offsets === null ? Math.max(largest, -least) / 127 : (largest - least) / 255;
     const inverse = scale === 0 ? 0 : 1 / scale;
-    const start = 128.5 - middle * inverse;
+    let start = 128.5;
+    scales[block] = scale;
+    if (offsets !== null) {
+      offsets[block] = least + 128 * scale;
+      start = 0.5 - least * inverse;
+    }
     for (let i = at; i < at + blockSize; i++) codes[i] = ((data[i] as number) * inverse + start) | 0;
   }
 }
