@@ -3,6 +3,7 @@
  * nothing else. Progress, notices and errors go to stderr. Colours and moving bars appear only on a terminal.
  */
 import { SingleBar } from 'cli-progress';
+import { createLogUpdate } from 'log-update';
 import picocolors from 'picocolors';
 
 type Colours = ReturnType<typeof picocolors.createColors>;
@@ -11,6 +12,12 @@ type Colours = ReturnType<typeof picocolors.createColors>;
 export interface Progress extends Disposable {
   /** @param detail what else to say, "830 tokens/s" */
   update(done: number, total: number | null, detail?: string): void;
+}
+
+/** Lines on a terminal that are drawn over again and again; notices appear above them. */
+export interface Live extends Disposable {
+  readonly columns: number;
+  show(text: string): void;
 }
 
 export interface Terminal {
@@ -27,6 +34,8 @@ export interface Terminal {
   notice(message: string): void;
   /** @param unit formats counts, for instance {@link formatBytes} */
   progress(label: string, unit?: (count: number) => string): Progress;
+  /** Null where stderr is no terminal. Its last lines stay when it is disposed of. */
+  live(): Live | null;
 }
 
 export interface Streams {
@@ -44,6 +53,7 @@ export function openTerminal(
   const { out, err } = streams;
   const colours = picocolors.createColors(out.isTTY === true && picocolors.isColorSupported);
   const errorColours = picocolors.createColors(err.isTTY === true && picocolors.isColorSupported);
+  let shown: ReturnType<typeof createLogUpdate> | undefined;
   return {
     json: options.json,
     colours,
@@ -57,10 +67,27 @@ export function openTerminal(
       if (!options.json) out.write(text);
     },
     notice(message) {
-      err.write(`${errorColours.dim(message)}\n`);
+      const text = errorColours.dim(message);
+      if (shown) shown.persist(text);
+      else err.write(`${text}\n`);
     },
     progress(label, unit = formatCount) {
       return err.isTTY === true ? movingBar(label, unit, err) : progressLines(label, unit, err);
+    },
+    live() {
+      if (err.isTTY !== true) return null;
+      const lines = createLogUpdate(err);
+      shown = lines;
+      return {
+        get columns() {
+          return err.columns;
+        },
+        show: (text) => lines(text),
+        [Symbol.dispose]() {
+          lines.done();
+          shown = undefined;
+        },
+      };
     },
   };
 }
