@@ -3,7 +3,6 @@
  * nothing else. Progress, notices and errors go to stderr. Colours and moving bars appear only on a terminal.
  */
 import { SingleBar } from 'cli-progress';
-import { createLogUpdate } from 'log-update';
 import picocolors from 'picocolors';
 
 type Colours = ReturnType<typeof picocolors.createColors>;
@@ -35,7 +34,7 @@ export interface Terminal {
   /** @param unit formats counts, for instance {@link formatBytes} */
   progress(label: string, unit?: (count: number) => string): Progress;
   /** Null where stderr is no terminal. Its last lines stay when it is disposed of. */
-  live(): Live | null;
+  live(): Promise<Live | null>;
 }
 
 export interface Streams {
@@ -53,7 +52,8 @@ export function openTerminal(
   const { out, err } = streams;
   const colours = picocolors.createColors(out.isTTY === true && picocolors.isColorSupported);
   const errorColours = picocolors.createColors(err.isTTY === true && picocolors.isColorSupported);
-  let shown: ReturnType<typeof createLogUpdate> | undefined;
+  /** Prints above the live lines while there are any. */
+  let printAbove: ((text: string) => void) | undefined;
   return {
     json: options.json,
     colours,
@@ -68,16 +68,18 @@ export function openTerminal(
     },
     notice(message) {
       const text = errorColours.dim(message);
-      if (shown) shown.persist(text);
+      if (printAbove) printAbove(text);
       else err.write(`${text}\n`);
     },
     progress(label, unit = formatCount) {
       return err.isTTY === true ? movingBar(label, unit, err) : progressLines(label, unit, err);
     },
-    live() {
+    async live() {
       if (err.isTTY !== true) return null;
+      // Loaded here, as it would cost every command a tenth of a second.
+      const { createLogUpdate } = await import('log-update');
       const lines = createLogUpdate(err);
-      shown = lines;
+      printAbove = (text) => lines.persist(text);
       return {
         get columns() {
           return err.columns;
@@ -85,7 +87,7 @@ export function openTerminal(
         show: (text) => lines(text),
         [Symbol.dispose]() {
           lines.done();
-          shown = undefined;
+          printAbove = undefined;
         },
       };
     },

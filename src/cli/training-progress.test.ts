@@ -29,7 +29,7 @@ async function showRun(options: { readonly isTTY: boolean; readonly json: boolea
   const [out, err] = [recordingStream(false), recordingStream(options.isTTY)];
   const terminal = openTerminal({ json: options.json }, { out: out.stream, err: err.stream });
   {
-    using progress = showTraining(terminal, { label: 'spirals', steps: 90 });
+    using progress = await showTraining(terminal, { label: 'spirals', steps: 90 });
     await runTraining(smallNetwork(), {
       folder: folder.path,
       config: {},

@@ -24,11 +24,11 @@ const paceSteps = 32;
  * @param steps that the run will have
  * @param past the steps of a run that is gone on with (`courseOf(readRunLog(...)).steps`), for the curve
  */
-export function showTraining(
+export async function showTraining(
   terminal: Terminal,
   { label, steps, past = [] }: { readonly label: string; readonly steps: number; readonly past?: readonly StepEvent[] },
-): TrainingProgress {
-  const live = terminal.live();
+): Promise<TrainingProgress> {
+  const live = await terminal.live();
   const lines = live === null ? terminal.progress(label) : null;
   let course = [...past];
   let validation: ValidationEvent | null = null;
