@@ -7,6 +7,7 @@
  * i also over the query heads that share the kv head:
  *
  *   received                score_j = sum_i softmax_j(s_ij)
+ *   value-norm              score_j = ‖v_j‖ sum_i softmax_j(s_ij)
  *   received-unnormalised   score_j = log sum_i exp(s_ij)       (the logarithm keeps the order and cannot overflow)
  *   reconstruction          score_j = max_i p_ij, p the layer's real attention weights, i over a second copy of the
  *                           body that follows "Repeat the reference:"
@@ -20,8 +21,8 @@ import type { Precision } from './linear.ts';
 import { constantParameters } from './parameters.ts';
 import { addTokenInputs, type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
-/** Scores that the graph computes; the others are made from its outputs. */
-export type GraphScoring = 'received' | 'received-unnormalised' | 'reconstruction' | 'none';
+/** Scores that the graph computes. */
+export type GraphScoring = 'received' | 'value-norm' | 'received-unnormalised' | 'reconstruction' | 'none';
 
 export const writerNames = {
   bias: 'bias',
@@ -88,7 +89,9 @@ export function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats
   return {
     queryMask: builder.apply('Tile', [mask, repeats]),
     keyBias:
-      scoring === 'received' ? builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length']) : undefined,
+      scoring === 'received' || scoring === 'value-norm'
+        ? builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length'])
+        : undefined,
   };
 }
 
@@ -108,7 +111,10 @@ export function layerScores(
   const plain = transformer.scores(outputs.plainQueries, outputs.plainKeys);
   if (keyBias !== undefined) {
     const shares = builder.apply('Softmax', [builder.apply('Add', [plain, keyBias])], { axis: -1 });
-    return reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask]));
+    const received = reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask]));
+    if (scoring === 'received') return received;
+    const norms = builder.apply('ReduceL2', [outputs.values, builder.integers([3])], { keepdims: 0 });
+    return builder.apply('Mul', [received, norms]);
   }
   // log(1) = 0 for the queries that count, log(0) = -infinity for the others.
   return reduceRows('ReduceLogSumExp', builder.apply('Add', [plain, builder.apply('Log', [queryMask])]));

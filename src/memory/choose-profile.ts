@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { checkOptions } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
+import type { ProfileDefaults } from './adapter-card.ts';
 import { type MemoryProfile, memoryLayers, memoryProfileSchema, scorings, storages } from './profile.ts';
 
 /** What a user may choose; everything else follows from the model. */
@@ -17,7 +18,7 @@ export const profileChoiceSchema = z.strictObject({
 export type ProfileChoice = z.input<typeof profileChoiceSchema>;
 
 /** Chosen from the measurements in docs/quality.md: of an untrained model the last half reads memories best. */
-const defaults = { layers: 'last-half', keptTokens: 'all', scoring: 'received', storage: 'int8' } as const;
+const untrained = { layers: 'last-half', keptTokens: 'all', scoring: 'received', storage: 'int8' } as const;
 
 /** The text that stands for bos while a reference is read (paper 3.2). */
 const headerText = 'Reference:';
@@ -26,9 +27,15 @@ const repeatText = '\n\nRepeat the reference:';
 
 /**
  * The memory profile of a model.
+ * @param defaults what an open adapter was trained with; without one, the model was never trained for memories
  * @throws Memory3Error "usage" for layers that the model does not have.
  */
-export function chooseProfile(config: ModelConfig, tokenizer: Tokenizer, choice: ProfileChoice = {}): MemoryProfile {
+export function chooseProfile(
+  config: ModelConfig,
+  tokenizer: Tokenizer,
+  choice: ProfileChoice = {},
+  defaults: ProfileDefaults | typeof untrained = untrained,
+): MemoryProfile {
   const checked = checkOptions(profileChoiceSchema, choice);
   return {
     layers: memoryLayers(checked.layers ?? defaults.layers, config.layers),

@@ -8,6 +8,7 @@ import { type TransformerOptions, tokenInputNames } from '../graph/transformer.t
 import { buildWriter, type GraphScoring } from '../graph/writer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { gatherRows } from '../model/quantised.ts';
+import { rotaryTables } from '../model/rope.ts';
 import type { Weights, WeightTensor } from '../model/weights.ts';
 import type { Device, TensorData } from '../runtime/device.ts';
 
@@ -93,19 +94,11 @@ export class LanguageModel {
    */
   tokenInputs(tokens: ArrayLike<number>, positions: ArrayLike<number>, batch: number): Record<string, TensorData> {
     const count = tokens.length;
-    const { hiddenSize, headDim, rope } = this.config;
+    const { hiddenSize, headDim } = this.config;
     const hidden = new Float32Array(count * hiddenSize);
     gatherRows(this.#embedding, tokens, hidden);
     const half = headDim / 2;
-    const cos = new Float32Array(count * half);
-    const sin = new Float32Array(count * half);
-    for (let token = 0; token < count; token++) {
-      for (let pair = 0; pair < half; pair++) {
-        const angle = (positions[token] as number) * (rope.inverseFrequencies[pair] as number);
-        cos[token * half + pair] = Math.cos(angle) * rope.attentionScale;
-        sin[token * half + pair] = Math.sin(angle) * rope.attentionScale;
-      }
-    }
+    const { cos, sin } = rotaryTables(this.config, positions);
     const rowNumbers = BigInt64Array.from({ length: count }, (_, row) => BigInt(row));
     return {
       [tokenInputNames.hidden]: { type: 'float32', shape: [count, hiddenSize], data: hidden },

@@ -10,7 +10,7 @@ import { Memory3Error } from '../errors.ts';
 import { type GraphScoring, writerNames } from '../graph/writer.ts';
 import { encodeMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
-import { type MemoryProfile, referenceTokens, type Scoring } from './profile.ts';
+import { type MemoryProfile, referenceTokens } from './profile.ts';
 import { randomScores, selectTokens } from './selection.ts';
 
 /** Added to a score to mask it: far below any score, and finite, since some providers make NaN of infinities. */
@@ -118,24 +118,16 @@ export async function encodeReferences(
 export function selectAll(
   model: LanguageModel,
   profile: MemoryProfile,
-  { body, scores, keysValues }: EncodedReference,
+  { body, scores }: EncodedReference,
   reference: ReferenceBody,
 ): number[][] {
-  const { kvHeads, headDim } = model.config;
+  const { kvHeads } = model.config;
   const count = profile.keptTokens === 'all' ? body : Math.min(profile.keptTokens, body);
   return Array.from({ length: profile.layers.length * kvHeads }, (_, plane) => {
     if (count === body) return Array.from({ length: body }, (_, token) => token);
     if (profile.scoring === 'random') return selectTokens(randomScores(body, seedOf(reference.tokens, plane)), count);
     const own = (scores as Float32Array).subarray(plane * body, (plane + 1) * body);
-    if (profile.scoring !== 'value-norm') return selectTokens(own, count);
-    const [layer, head] = [Math.floor(plane / kvHeads), plane % kvHeads];
-    const values = ((layer * 2 + 1) * kvHeads + head) * body * headDim;
-    const norm = (token: number) =>
-      Math.hypot(...keysValues.subarray(values + token * headDim, values + (token + 1) * headDim));
-    return selectTokens(
-      own.map((score, token) => score * norm(token)),
-      count,
-    );
+    return selectTokens(own, count);
   });
 }
 
@@ -168,15 +160,7 @@ export function gather(
 }
 
 function graphScoring({ keptTokens, scoring }: MemoryProfile): GraphScoring {
-  if (keptTokens === 'all') return 'none';
-  const byScoring: Record<Scoring, GraphScoring> = {
-    received: 'received',
-    'received-unnormalised': 'received-unnormalised',
-    'value-norm': 'received',
-    reconstruction: 'reconstruction',
-    random: 'none',
-  };
-  return byScoring[scoring];
+  return keptTokens === 'all' || scoring === 'random' ? 'none' : scoring;
 }
 
 /**
@@ -211,7 +195,7 @@ function scoreInputs(
   }
   return {
     [writerNames.queryMask]: { type: 'float32', shape: [batch, 1, length, 1], data: queryMask },
-    ...(scoring === 'received'
+    ...(scoring === 'received' || scoring === 'value-norm'
       ? { [writerNames.keyBias]: { type: 'float32', shape: [batch, 1, 1, length], data: keyBias } }
       : {}),
   } as const;

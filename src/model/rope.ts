@@ -9,7 +9,7 @@
  *           times; cos and sin are multiplied by 0.1 ln(factor) + 1
  *   divided f_i / divisors_i, as GGUF files of Llama 3 say it
  */
-import type { RopeConfig } from './config.ts';
+import type { ModelConfig, RopeConfig } from './config.ts';
 
 export type RopeScaling =
   | { readonly type: 'none' }
@@ -85,4 +85,22 @@ function yarn(
     const stretched = Math.min(Math.max((i - from) / width, 0), 1);
     return (frequency / scaling.factor) * stretched + frequency * (1 - stretched);
   });
+}
+
+/** Cosines and sines of the angles at some positions, each `[positions, headDim / 2]`. */
+export function rotaryTables(
+  { headDim, rope }: Pick<ModelConfig, 'headDim' | 'rope'>,
+  positions: ArrayLike<number>,
+): { readonly cos: Float32Array; readonly sin: Float32Array } {
+  const half = headDim / 2;
+  const cos = new Float32Array(positions.length * half);
+  const sin = new Float32Array(positions.length * half);
+  for (let row = 0; row < positions.length; row++) {
+    for (let pair = 0; pair < half; pair++) {
+      const angle = (positions[row] as number) * (rope.inverseFrequencies[pair] as number);
+      cos[row * half + pair] = Math.cos(angle) * rope.attentionScale;
+      sin[row * half + pair] = Math.sin(angle) * rope.attentionScale;
+    }
+  }
+  return { cos, sin };
 }

@@ -1,0 +1,377 @@
+/**
+ * A model under training: its weights, gradients and moments on a device, and the graphs that move them.
+ *
+ * One step is a number of batches, whose gradients are added up, and one update:
+ *
+ *   accumulate(batch)   forward and backward; gradients of the weighted sum of the losses are added
+ *   update(rate)        divides by the sum of the weights, clips the whole gradient's length, AdamW
+ *
+ * Weights are either all trained, or frozen beneath low-rank companions (LoRA). Everything stays in the device; batches
+ * go in, losses come out.
+ */
+
+import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
+import { seededRandom } from '../generate/sampling.ts';
+import { adamNames, adamNumbers, buildAdamW } from '../graph/adamw.ts';
+import type { GraphBuilder } from '../graph/graph.ts';
+import { crossEntropy, weightedSum } from '../graph/loss.ts';
+import { writeOnnx } from '../graph/onnx.ts';
+import type { LoraShape } from '../graph/parameters.ts';
+import { buildTrainer, type Loss, type TrainerOptions } from '../graph/trainer.ts';
+import { type TrainedReferences, trainerNames } from '../graph/trainer-inputs.ts';
+import type { ModelSource } from '../memory/model.ts';
+import { referenceTokens } from '../memory/profile.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { toDense } from '../model/quantised.ts';
+import { rotaryTables } from '../model/rope.ts';
+import type { TensorToWrite } from '../model/safetensors-writer.ts';
+import type { Device, StateArray, TensorData } from '../runtime/device.ts';
+import { type BatchMemory, batchInputs, type TrainingBatch, targetNames } from './batch.ts';
+import { type LoraOptions, loraShape, newCompanions, newSummaryTokens } from './lora.ts';
+import type { TrainingState } from './trainable.ts';
+
+export interface ModelTrainerOptions {
+  /** Null trains all weights. */
+  readonly lora: LoraOptions | null;
+  /** Embeddings of summary tokens to train, `[count, hiddenSize]`; default none. */
+  readonly summaryTokens?: number;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly epsilon?: number;
+  /** Weight decay; default 0.1 (paper 4.1). */
+  readonly decay?: number;
+  /** Whether vectors (norms, biases) decay too; default false. */
+  readonly decayVectors?: boolean;
+  /** Longest whole gradient; default 1. */
+  readonly clip?: number;
+  /** Computes layers again for the backward pass, which takes less memory and a third more time. */
+  readonly recompute?: boolean;
+  /** Longest sequence, for the rotary tables; default 2048. */
+  readonly longest?: number;
+  /** Begins the companions and summary tokens; default 0. */
+  readonly seed?: number;
+}
+
+/** What a batch's graph said. */
+export interface BatchResult {
+  /** Weighted sum of the negative log-likelihoods, nats. */
+  readonly sum: number;
+  readonly weight: number;
+  /** Tokens that went through the model. */
+  readonly tokens: number;
+}
+
+/** A loss of its own kind, and the inputs that it needs beside those of a batch. */
+export interface Objective {
+  /** Names the graph. */
+  readonly name: string;
+  readonly loss: (builder: GraphBuilder, logits: string) => Loss;
+}
+
+const lossName = 'loss';
+const nllName = 'nll';
+
+/** Cross-entropy, weighted and summed; also the likelihood of each target. */
+export const crossEntropyObjective: Objective = {
+  name: 'cross-entropy',
+  loss(builder, logits) {
+    const targets = builder.input(targetNames.targets, 'int64', ['rows']);
+    const weights = builder.input(targetNames.weights, 'float32', ['rows']);
+    const { nll, gradient } = crossEntropy(builder, logits, targets);
+    return {
+      outputs: [
+        { value: weightedSum(builder, nll, weights), info: { name: lossName, type: 'float32', shape: [1] } },
+        { value: nll, info: { name: nllName, type: 'float32', shape: ['rows'] } },
+      ],
+      seed: gradient(weights),
+    };
+  },
+};
+
+interface TrainedArray {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+interface Parts {
+  readonly config: ModelConfig;
+  readonly options: Required<Omit<ModelTrainerOptions, 'lora'>>;
+  readonly lora: LoraShape | undefined;
+  /** Of the model's own weights. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+  readonly trained: readonly TrainedArray[];
+  /** Handles of the device's states. */
+  readonly states: Readonly<Record<'tables' | 'frozen' | 'weights' | 'gradients' | 'mean' | 'square', number>>;
+}
+
+/** Close it with `await using`; it does not own the device. */
+export class ModelTrainer implements AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly #device: Device;
+  readonly #options: Parts['options'];
+  readonly #lora: LoraShape | undefined;
+  readonly #shapes: Parts['shapes'];
+  readonly #trained: readonly TrainedArray[];
+  #states: Parts['states'];
+  readonly #sessions = new Map<string, Promise<number>>();
+  #optimiser: Promise<number> | undefined;
+  /** Updates so far. */
+  #updates = 0;
+  /** Weights of the batches since the last update. */
+  #weight = 0;
+
+  private constructor(device: Device, parts: Parts) {
+    this.config = parts.config;
+    this.#device = device;
+    this.#options = parts.options;
+    this.#lora = parts.lora;
+    this.#shapes = parts.shapes;
+    this.#trained = parts.trained;
+    this.#states = parts.states;
+  }
+
+  /** Unpacks the model's weights into the device. */
+  static async open(
+    { config, weights }: ModelSource,
+    device: Device,
+    { lora: loraOptions, ...given }: ModelTrainerOptions,
+  ): Promise<ModelTrainer> {
+    const options = {
+      summaryTokens: 0,
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-8,
+      decay: 0.1,
+      decayVectors: false,
+      clip: 1,
+      recompute: false,
+      longest: 2048,
+      seed: 0,
+      ...given,
+    };
+    const dense = weights.names.map((name): Required<StateArray> => {
+      const { shape, data } = toDense(weights.get(name));
+      return { name, shape, data: data.slice() };
+    });
+    const shapes = new Map(dense.map(({ name, shape }) => [name, shape]));
+    const random = seededRandom(options.seed);
+    const lora = loraOptions === null ? undefined : loraShape(shapes, loraOptions);
+    const added = [
+      ...(lora === undefined ? [] : newCompanions(shapes, lora, random)),
+      ...newSummaryTokens(dense, config, options.summaryTokens, random),
+    ];
+    const trained = lora === undefined ? [...dense, ...added] : added;
+    const zeros = trained.map(({ name, shape }) => ({ name, shape }));
+    const positions = Array.from({ length: referenceTokens + options.longest }, (_, position) => position);
+    const { cos, sin } = rotaryTables(config, positions);
+    const tableShape = [positions.length, config.headDim / 2];
+    const states = {
+      tables: await device.state([
+        { name: trainerNames.cos, shape: tableShape, data: cos },
+        { name: trainerNames.sin, shape: tableShape, data: sin },
+      ]),
+      frozen: await device.state(lora === undefined ? [] : dense),
+      weights: await device.state(trained),
+      gradients: await device.state(zeros),
+      mean: await device.state(zeros),
+      square: await device.state(zeros),
+    };
+    return new ModelTrainer(device, { config, options, lora, shapes, trained: zeros, states });
+  }
+
+  /** Names and shapes of what is trained. */
+  get trained(): readonly TrainedArray[] {
+    return this.#trained;
+  }
+
+  /** Numbers that are trained. */
+  get trainedCount(): number {
+    return this.#trained.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
+  }
+
+  /** Forward and backward of one batch under cross-entropy; its gradient is added to those since the last update. */
+  async accumulate(batch: TrainingBatch, memory?: BatchMemory): Promise<BatchResult> {
+    const { inputs, weight, tokens } = batchInputs(this.config, batch, memory);
+    const outputs = await this.accumulateObjective(crossEntropyObjective, inputs, weight, memory, [lossName]);
+    return { sum: outputs[lossName]?.data[0] as number, weight, tokens };
+  }
+
+  /** The same for any loss, whose sum weighs `weight`. @returns the outputs asked for. */
+  async accumulateObjective(
+    objective: Objective,
+    inputs: Readonly<Record<string, TensorData>>,
+    weight: number,
+    memory: BatchMemory | undefined,
+    outputs: readonly string[],
+  ): Promise<Record<string, TensorData>> {
+    const session = await this.#session(objective, memory, true);
+    const { frozen, tables, weights, gradients } = this.#states;
+    const results = await this.#device.run({
+      session,
+      inputs,
+      states: [tables, frozen, weights],
+      outputs,
+      keep: {
+        state: gradients,
+        arrays: Object.fromEntries(this.#reached(memory).map((name) => [trainerNames.gradient(name), name])),
+      },
+    });
+    this.#weight += weight;
+    return results;
+  }
+
+  /** The loss of a batch, and of each of its targets; nothing changes. */
+  async measure(batch: TrainingBatch, memory?: BatchMemory): Promise<BatchResult & { readonly nll: Float32Array }> {
+    const { inputs, weight, tokens } = batchInputs(this.config, batch, memory);
+    const outputs = await this.measureObjective(crossEntropyObjective, inputs, memory, [lossName, nllName]);
+    return {
+      sum: outputs[lossName]?.data[0] as number,
+      nll: outputs[nllName]?.data as Float32Array,
+      weight,
+      tokens,
+    };
+  }
+
+  /** Forward only, for any loss. */
+  async measureObjective(
+    objective: Objective,
+    inputs: Readonly<Record<string, TensorData>>,
+    memory: BatchMemory | undefined,
+    outputs: readonly string[],
+  ): Promise<Record<string, TensorData>> {
+    const session = await this.#session(objective, memory, false);
+    const { frozen, tables, weights } = this.#states;
+    return this.#device.run({ session, inputs, states: [tables, frozen, weights], outputs });
+  }
+
+  /**
+   * One AdamW update by the mean gradient since the last one.
+   * @returns that gradient's length before it was clipped.
+   */
+  async update(rate: number): Promise<number> {
+    const { weights, gradients, mean, square } = this.#states;
+    const { clip, decay, decayVectors } = this.#options;
+    const norm = Math.sqrt(await this.#device.sumOfSquares(gradients)) / this.#weight;
+    const scale = (norm > clip ? clip / norm : 1) / this.#weight;
+    this.#optimiser ??= this.#device.session(writeOnnx(buildAdamW(this.#options)));
+    const session = await this.#optimiser;
+    this.#updates++;
+    for (const vectors of [false, true]) {
+      const own = { t: this.#updates, rate, decay: vectors && !decayVectors ? 0 : decay, scale };
+      const numbers = Object.entries(adamNumbers(this.#options, own)).map(([name, value]) => [
+        name,
+        { type: 'float32', shape: [1], data: Float32Array.of(value) },
+      ]);
+      await this.#device.sweep({
+        session,
+        inputs: Object.fromEntries(numbers),
+        names: this.#trained.filter(({ shape }) => (shape.length === 1) === vectors).map(({ name }) => name),
+        feeds: {
+          [adamNames.weights]: weights,
+          [adamNames.gradients]: gradients,
+          [adamNames.mean]: mean,
+          [adamNames.square]: square,
+        },
+        outputs: { [adamNames.newWeights]: weights, [adamNames.newMean]: mean, [adamNames.newSquare]: square },
+      });
+    }
+    await this.#device.clear(gradients);
+    this.#weight = 0;
+    return norm;
+  }
+
+  /** Copies of what is trained, by name. */
+  async tensors(): Promise<Map<string, TensorToWrite>> {
+    const names = this.#trained.map(({ name }) => name);
+    const data = await this.#device.read(this.#states.weights, names);
+    return new Map(this.#trained.map(({ name, shape }, i) => [name, { shape, data: data[i] as Float32Array }]));
+  }
+
+  /** What `restore` needs: trained weights, moments, the number of updates. Between two steps only. */
+  async state(): Promise<TrainingState> {
+    const names = this.#trained.map(({ name }) => name);
+    const tensors = new Map<string, TensorToWrite>();
+    for (const part of ['weights', 'mean', 'square'] as const) {
+      const data = await this.#device.read(this.#states[part], names);
+      for (const [i, { name, shape }] of this.#trained.entries()) {
+        tensors.set(`${part}:${name}`, { shape, data: data[i] as Float32Array });
+      }
+    }
+    return { tensors, values: { updates: this.#updates } };
+  }
+
+  /** @throws Memory3Error "damaged" if the state lacks something or is of another shape. */
+  async restore({ tensors, values }: TrainingState): Promise<void> {
+    const updates = z.int().nonnegative().safeParse(values.updates);
+    if (!updates.success) throw new Memory3Error('damaged', 'The state of a training has no number of updates.');
+    const arrays = (part: string) =>
+      this.#trained.map(({ name, shape }) => {
+        const tensor = tensors.get(`${part}:${name}`);
+        if (tensor === undefined || tensor.shape.join() !== shape.join()) {
+          throw new Memory3Error('damaged', `The state of a training has no ${part} of "${name}" [${shape}].`);
+        }
+        return { name, shape, data: tensor.data.slice() };
+      });
+    const [weights, mean, square] = [arrays('weights'), arrays('mean'), arrays('square')];
+    const old = this.#states;
+    for (const handle of [old.weights, old.mean, old.square]) await this.#device.release(handle);
+    this.#states = {
+      ...old,
+      weights: await this.#device.state(weights),
+      mean: await this.#device.state(mean),
+      square: await this.#device.state(square),
+    };
+    await this.#device.clear(old.gradients);
+    this.#weight = 0;
+    this.#updates = updates.data;
+  }
+
+  /** Frees the graphs and the arrays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const sessions = [...this.#sessions.values(), ...(this.#optimiser === undefined ? [] : [this.#optimiser])];
+    for (const session of sessions) await this.#device.release(await session);
+    for (const state of Object.values(this.#states)) await this.#device.release(state);
+  }
+
+  /** What a graph with these memories trains: summary tokens are read only where references are. */
+  #reached(memory: BatchMemory | undefined): string[] {
+    const summary = memory !== undefined && memory.summaryTokens > 0;
+    return this.#trained.flatMap(({ name }) => (name !== trainerNames.summary || summary ? [name] : []));
+  }
+
+  /** Graphs are compiled when first needed; one serves every number of kept tokens, references and sequences. */
+  #session(objective: Objective, memory: BatchMemory | undefined, backward: boolean): Promise<number> {
+    const references = memory === undefined ? undefined : trainedReferences(memory);
+    const key = JSON.stringify([objective.name, references, backward]);
+    let session = this.#sessions.get(key);
+    if (session === undefined) {
+      const options: TrainerOptions = {
+        fusedScores: this.#device.provider !== 'webgpu',
+        loss: objective.loss,
+        trained: backward ? this.#reached(memory) : [],
+        recompute: this.#options.recompute,
+        ...(this.#lora === undefined ? {} : { lora: this.#lora }),
+        ...(references === undefined ? {} : { references }),
+      };
+      session = this.#device.session(writeOnnx(buildTrainer(this.config, this.#shapes, options)));
+      this.#sessions.set(key, session);
+    }
+    return session;
+  }
+}
+
+function trainedReferences({ profile, chunkTokens, summaryTokens, chosen }: BatchMemory): TrainedReferences {
+  const { layers, header, scoring } = profile;
+  const given = summaryTokens > 0 || chosen !== undefined;
+  if (!given && (scoring === 'random' || scoring === 'reconstruction')) {
+    throw new Error(`tokens kept by ${scoring} have to be chosen beforehand`);
+  }
+  return {
+    layers,
+    header: header.length,
+    scoring: given ? null : (scoring as NonNullable<TrainedReferences['scoring']>),
+    summaryTokens,
+    chunkTokens,
+  };
+}
