@@ -3,150 +3,226 @@
  *
  * For each question: the negative log-likelihood per token of " {first answer}" behind "Question: {q}\nAnswer:", and the
  * greedy answer's exact match and F1. No chat template, so that nothing but the references differs between the modes.
+ *
+ * The question's own reference is measured alone or among distractors (`references` of a row). A converted model is
+ * compared with models that were trained alike without references and with references as text: each mode may have its own.
  */
 import { Memory3Error } from '../errors.ts';
-import { sample, samplingSchema, seededRandom } from '../generate/sampling.ts';
+import { type Random, seededRandom } from '../generate/sampling.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, memoryLayers, type Scoring } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
-import { exactMatch, f1Score } from './answers.ts';
-import { negativeLogLikelihood } from './likelihood.ts';
+import type { Chunk } from '../retrieval/chunks.ts';
+import { shuffle } from '../train/conversion/draw.ts';
 import type { QuestionItem } from './questions.ts';
+import { type ItemScore, scoreItems } from './score-items.ts';
+import { type Share, shareOfGain } from './share.ts';
 
 export interface QualityRow {
+  /** Name of the set of questions, or "all" of them together. */
+  readonly set: string;
   readonly mode: 'none' | 'rag' | 'memory';
   /** Name of the choice of memory layers; null without memory. */
   readonly layers: string | null;
   readonly kept: number | 'all' | null;
-  /** References for each question. */
-  readonly memories: number;
+  /** References for each question: its own and distractors. */
+  readonly references: number;
   /** Mean over questions, nats per answer token. */
   readonly nll: number;
   /** Means over questions, 0..1. */
   readonly exact: number;
   readonly f1: number;
+  /** What memory gives back of the gain by text, of these questions and this number of references; null without memory. */
+  readonly share: Share | null;
   /** Mean over references; null without memory. */
   readonly bytesPerReference: number | null;
   readonly items: number;
 }
 
+/** Questions that are measured together. */
+export interface QualitySet {
+  readonly name: string;
+  /** Each with its own reference first, then at least as many distractors as any row has. */
+  readonly items: readonly QuestionItem[];
+}
+
+/** The model of each mode. */
+export interface QualityModels {
+  readonly none: LanguageModel;
+  readonly rag: LanguageModel;
+  readonly memory: LanguageModel;
+}
+
 export interface QualityOptions {
   readonly layers: readonly string[];
   readonly kept: readonly (number | 'all')[];
+  /** Numbers of references for each question, 1 being its own alone. */
+  readonly references: readonly number[];
   readonly scoring: Scoring;
   readonly storage: Storage;
   readonly header: MemoryProfile['header'];
   readonly repeatPrompt: readonly number[];
+  /** Orders references in prompts and draws the intervals' samples. */
+  readonly seed: number;
 }
 
-/** Longest greedy answer, tokens. */
-const answerTokens = 32;
+/** Questions that are read side by side. */
+export const qualityBatch = 16;
 
-/** Measures every mode and profile on the same questions; rows come as they are finished. */
+/**
+ * Measures every mode and profile on the same questions; rows come as they are finished.
+ * @throws Memory3Error "usage" if a set has no questions, or too few distractors.
+ */
 export async function* measureQuality(
-  model: LanguageModel,
+  models: QualityModels,
   tokenizer: Tokenizer,
-  items: readonly QuestionItem[],
+  sets: readonly QualitySet[],
   options: QualityOptions,
 ): AsyncGenerator<QualityRow, void> {
-  if (items.length === 0) throw new Memory3Error('usage', 'There is no question left to measure with.');
-  const plain = () => ReadingContext.open(model, { memory: null });
-  const row = { layers: null, kept: null, items, tokenizer };
-  yield await measureRow({ ...row, mode: 'none', prepare: async () => ({ context: await plain(), text: '' }) });
-  yield await measureRow({
-    ...row,
-    mode: 'rag',
-    prepare: async ({ references }) => ({
-      context: await plain(),
-      text: references.map(({ text }) => `Reference: ${text}\n\n`).join(''),
-    }),
-  });
-  await model.releaseSessions();
-  for (const layers of options.layers) {
-    for (const kept of options.kept) {
-      const { scoring, storage, header, repeatPrompt } = options;
-      const chosen = memoryLayers(layers, model.config.layers);
-      const profile: MemoryProfile = { layers: chosen, keptTokens: kept, scoring, storage, header };
-      const prepare = async ({ references }: QuestionItem): Promise<Prepared> => {
-        const stored = await writeMemories(model, profile, references, repeatPrompt);
-        const context = await ReadingContext.open(model, { memory: { profile, memories: stored.length } });
-        await context.useMemories(stored.map(parseMemory));
-        return { context, text: '', bytes: stored.reduce((sum, { length }) => sum + length, 0) };
-      };
-      yield await measureRow({ ...row, mode: 'memory', layers, kept, prepare });
+  for (const { name, items } of sets) {
+    const most = Math.max(...options.references);
+    if (items.length === 0) throw new Memory3Error('usage', `There is no question of ${name} to measure with.`);
+    if (items.some(({ references }) => references.length < most)) {
+      throw new Memory3Error('usage', `Questions of ${name} have fewer than ${most} references.`);
     }
-    await model.releaseSessions();
+  }
+  const { scoring, storage, header, repeatPrompt } = options;
+  const measured = new Map<string, readonly ItemScore[]>();
+  const measure = (request: RowRequest) => measureRows(sets, tokenizer, request, measured, options.seed);
+
+  const none = models.none;
+  yield* measure({ mode: 'none', layers: null, kept: null, references: 0, prepare: (items) => plain(none, items) });
+  if (models.rag !== none) await none.releaseSessions();
+  for (const references of options.references) {
+    const random = seededRandom(options.seed);
+    const prepare = (items: readonly QuestionItem[]) => withText(models.rag, items, random);
+    yield* measure({ mode: 'rag', layers: null, kept: null, references, prepare });
+  }
+  await models.rag.releaseSessions();
+  for (const layers of options.layers) {
+    const chosen = memoryLayers(layers, models.memory.config.layers);
+    for (const kept of options.kept) {
+      const profile: MemoryProfile = { layers: chosen, keptTokens: kept, scoring, storage, header };
+      const prepare = (items: readonly QuestionItem[]) => withMemories(models.memory, profile, items, repeatPrompt);
+      for (const references of options.references)
+        yield* measure({ mode: 'memory', layers, kept, references, prepare });
+    }
+    await models.memory.releaseSessions();
   }
 }
 
-/** A context that is ready for an item's prompt, and the text that comes before it. */
+/** An empty context for a batch of questions. */
 interface Prepared {
   readonly context: ReadingContext;
-  readonly text: string;
-  /** Size of the item's memories. */
-  readonly bytes?: number;
+  /** What stands before each question. */
+  readonly prefixes: readonly string[];
+  /** Size of all memories of the batch, counted once for each question that uses them. */
+  readonly bytes: number;
 }
 
-interface RowRequest extends Pick<QualityRow, 'mode' | 'layers' | 'kept'> {
-  readonly items: readonly QuestionItem[];
-  readonly tokenizer: Tokenizer;
-  readonly prepare: (item: QuestionItem) => Promise<Prepared>;
+interface RowRequest extends Pick<QualityRow, 'mode' | 'layers' | 'kept' | 'references'> {
+  /** @param items with no more references than the row has */
+  readonly prepare: (items: readonly QuestionItem[]) => Promise<Prepared>;
 }
 
-async function measureRow({ mode, layers, kept, items, tokenizer, prepare }: RowRequest): Promise<QualityRow> {
-  const sums = { nll: 0, exact: 0, f1: 0, bytes: 0, references: 0 };
-  for (const item of items) {
-    const { context: prepared, text, bytes } = await prepare(item);
-    await using context = prepared;
-    const prompt = [tokenizer.bosTokenId, ...tokenizer.encode(`${text}Question: ${item.question}\nAnswer:`)];
-    const { nll, answer } = await answerItem(context, tokenizer, prompt, item);
-    sums.nll += nll;
-    sums.exact += exactMatch(answer, item.answers);
-    sums.f1 += f1Score(answer, item.answers);
-    sums.bytes += bytes ?? 0;
-    sums.references += item.references.length;
-  }
-  const count = items.length;
-  return {
-    mode,
-    layers,
-    kept,
-    memories: mode === 'none' ? 0 : sums.references / count,
-    nll: sums.nll / count,
-    exact: sums.exact / count,
-    f1: sums.f1 / count,
-    bytesPerReference: mode === 'memory' ? sums.bytes / sums.references : null,
-    items: count,
-  };
-}
-
-async function answerItem(
-  context: ReadingContext,
+/** A row for each set, and one for all of them. */
+async function* measureRows(
+  sets: readonly QualitySet[],
   tokenizer: Tokenizer,
-  prompt: readonly number[],
-  item: QuestionItem,
-): Promise<{ nll: number; answer: string }> {
-  const target = tokenizer.encode(` ${item.answers[0]}`, { continuation: true });
-  const afterPrompt = await context.extend([prompt]);
-  let nll = negativeLogLikelihood(afterPrompt, 0, target[0] as number);
-  if (target.length > 1) {
-    const rest = await context.extend([target.slice(0, -1)], 'all');
-    for (const [row, token] of target.slice(1).entries()) nll += negativeLogLikelihood(rest, row, token);
+  request: RowRequest,
+  measured: Map<string, readonly ItemScore[]>,
+  seed: number,
+): AsyncGenerator<QualityRow, void> {
+  const { mode, layers, kept, references, prepare } = request;
+  const all: ItemScore[] = [];
+  let allBytes = 0;
+  const row = (set: string, scores: readonly ItemScore[], bytes: number): QualityRow => {
+    measured.set(key(mode, references, set), scores);
+    const mean = (of: keyof ItemScore) => scores.reduce((sum, score) => sum + score[of], 0) / scores.length;
+    const [none, rag] = [measured.get(key('none', 0, set)), measured.get(key('rag', references, set))];
+    const isMemory = mode === 'memory' && none !== undefined && rag !== undefined;
+    return {
+      set,
+      mode,
+      layers,
+      kept,
+      references,
+      nll: mean('nll'),
+      exact: mean('exact'),
+      f1: mean('f1'),
+      share: isMemory ? shareOfGain(nlls(none), nlls(rag), nlls(scores), seededRandom(seed)) : null,
+      bytesPerReference: mode === 'memory' ? bytes / (scores.length * references) : null,
+      items: scores.length,
+    };
+  };
+  for (const { name, items } of sets) {
+    const scores: ItemScore[] = [];
+    let bytes = 0;
+    for (let start = 0; start < items.length; start += qualityBatch) {
+      const batch = items
+        .slice(start, start + qualityBatch)
+        .map((item) => ({ ...item, references: item.references.slice(0, references) }));
+      const prepared = await prepare(batch);
+      await using context = prepared.context;
+      bytes += prepared.bytes;
+      scores.push(...(await scoreItems(context, tokenizer, batch, prepared.prefixes)));
+    }
+    yield row(name, scores, bytes);
+    all.push(...scores);
+    allBytes += bytes;
   }
-  context.rewind(prompt.length);
-  const greedy = samplingSchema.parse({});
-  const random = seededRandom(0);
-  const answer: number[] = [];
-  let logits = afterPrompt.data;
-  while (answer.length < answerTokens) {
-    const token = sample(logits, greedy, random, []);
-    if (tokenizer.endTokenIds.includes(token)) break;
-    answer.push(token);
-    if (tokenizer.decode(answer).includes('\n')) break;
-    if (answer.length < answerTokens) logits = (await context.extend([[token]])).data;
+  if (sets.length > 1) yield row('all', all, allBytes);
+}
+
+function key(mode: QualityRow['mode'], references: number, set: string): string {
+  return `${mode} ${references} ${set}`;
+}
+
+function nlls(scores: readonly ItemScore[]): number[] {
+  return scores.map(({ nll }) => nll);
+}
+
+async function plain(model: LanguageModel, items: readonly QuestionItem[]): Promise<Prepared> {
+  const context = await ReadingContext.open(model, { memory: null, batch: items.length });
+  return { context, prefixes: items.map(() => ''), bytes: 0 };
+}
+
+/** In any order: a model that was trained with the right reference first would only have to look there. */
+async function withText(model: LanguageModel, items: readonly QuestionItem[], random: Random): Promise<Prepared> {
+  const prepared = await plain(model, items);
+  const prefixes = items.map(({ references }) =>
+    shuffle(references, random)
+      .map(({ text }) => `Reference: ${text}\n\n`)
+      .join(''),
+  );
+  return { ...prepared, prefixes };
+}
+
+async function withMemories(
+  model: LanguageModel,
+  profile: MemoryProfile,
+  items: readonly QuestionItem[],
+  repeatPrompt: readonly number[],
+): Promise<Prepared> {
+  const distinct = new Map<string, Chunk>();
+  for (const { references } of items) for (const reference of references) distinct.set(reference.text, reference);
+  const chunks = [...distinct.values()];
+  const written = new Map<string, Uint8Array>();
+  for (let start = 0; start < chunks.length; start += qualityBatch) {
+    const some = chunks.slice(start, start + qualityBatch);
+    const memories = await writeMemories(model, profile, some, repeatPrompt);
+    for (const [index, { text }] of some.entries()) written.set(text, memories[index] as Uint8Array);
   }
-  return { nll: nll / target.length, answer: tokenizer.decode(answer).split('\n')[0]?.trim() ?? '' };
+  const memories = Math.max(...items.map(({ references }) => references.length));
+  const context = await ReadingContext.open(model, { memory: { profile, memories }, batch: items.length });
+  let bytes = 0;
+  for (const [element, { references }] of items.entries()) {
+    const stored = references.map(({ text }) => written.get(text) as Uint8Array);
+    bytes += stored.reduce((sum, { length }) => sum + length, 0);
+    await context.useMemories(stored.map(parseMemory), element);
+  }
+  return { context, prefixes: items.map(() => ''), bytes };
 }

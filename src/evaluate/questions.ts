@@ -10,6 +10,7 @@ import { Memory3Error } from '../errors.ts';
 import { readJsonLines } from '../json-lines.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { type Chunk, cutIntoChunks } from '../retrieval/chunks.ts';
+import { pick, shuffle } from '../train/conversion/draw.ts';
 
 const contextSchema = z.object({ context_id: z.union([z.string(), z.number()]), text: z.string().min(1) });
 const questionSchema = z.object({
@@ -97,18 +98,4 @@ export function readQuestions(
     items.push({ question, answers: answers as [string, ...string[]], references });
   }
   return { items, cut, unanswerable };
-}
-
-/** Fisher-Yates. */
-function shuffle<T>(values: readonly T[], random: () => number): T[] {
-  const result = [...values];
-  for (let i = result.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [result[i], result[j]] = [result[j] as T, result[i] as T];
-  }
-  return result;
-}
-
-function pick<T>(values: readonly T[], random: () => number): T {
-  return values[Math.floor(random() * values.length)] as T;
 }

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { seededRandom } from '../generate/sampling.ts';
+import { shareOfGain } from './share.ts';
+
+describe("the share of RAG's gain", () => {
+  const random = seededRandom(1);
+  const none = Array.from({ length: 400 }, () => 4 + 6 * random());
+  const rag = none.map((value) => value - 2 - random());
+
+  it('is exact, with no interval, where each question keeps the same share, however hard it is', () => {
+    const memory = none.map((value, i) => value - 0.7 * (value - (rag[i] as number)));
+    const share = shareOfGain(none, rag, memory, seededRandom(2));
+    for (const value of Object.values(share ?? {})) assert.ok(Math.abs(value - 0.7) < 1e-9);
+  });
+
+  it('has an interval as wide as the standard error says', () => {
+    const memory = none.map((value, i) => value - (value - (rag[i] as number)) * (random() < 0.5 ? 0 : 1));
+    const { value, low, high } = shareOfGain(none, rag, memory, seededRandom(3)) ?? { value: 0, low: 0, high: 0 };
+    assert.ok(low < value && value < high);
+    // A coin for each of 400 questions: a standard error of about 0.5 / 20.
+    assert.ok(Math.abs((high - low) / (2 * 1.96 * 0.025) - 1) < 0.2, `${low} to ${high}`);
+    assert.ok(Math.abs(value - 0.5) < 0.1);
+  });
+
+  it('is null where references gain nothing, and without a bound where they may gain nothing', () => {
+    assert.equal(shareOfGain([1, 2], [2, 2], [1, 1], seededRandom(4)), null);
+    const share = shareOfGain([3, 1], [1, 2], [2, 1], seededRandom(4));
+    assert.equal(share?.value, 1);
+    assert.equal(share?.low, Number.NEGATIVE_INFINITY);
+  });
+});
