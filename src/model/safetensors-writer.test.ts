@@ -40,3 +40,13 @@ test('a file that cannot be put in place leaves what was there and nothing besid
   assert.deepEqual(readdirSync(folder.path), ['taken']);
   assert.ok(existsSync(path));
 });
+
+test('a header that no reader would believe is not written', () => {
+  using folder = temporaryFolder();
+  const note = 'x'.repeat(9 * 1024 * 1024);
+  assert.throws(
+    () => writeSafetensors(join(folder.path, 'a'), new Map(), { note }),
+    /header of .* would have 94\d+ bytes/,
+  );
+  assert.deepEqual(readdirSync(folder.path), []);
+});

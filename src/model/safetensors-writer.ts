@@ -1,6 +1,7 @@
 /** Writes safetensors files (`safetensors.ts` tells the format): checkpoints, adapters, models that were made here. */
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { Memory3Error } from '../errors.ts';
+import { longestHeader } from './safetensors.ts';
 
 /** A tensor to write: f32 values, stored as they are or rounded to 16 bits. */
 export interface TensorToWrite {
@@ -45,6 +46,11 @@ export function writeSafetensors(
   const text = Buffer.from(JSON.stringify(header));
   const padded = Buffer.alloc(Math.ceil(text.length / alignment) * alignment, ' ');
   padded.set(text);
+  if (padded.length > longestHeader) {
+    throw new Error(
+      `The header of ${path} would have ${padded.length} bytes: nobody reads more than ${longestHeader}.`,
+    );
+  }
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   const unfinished = `${path}.${process.pid}.unfinished`;

@@ -13,7 +13,7 @@ import type { StoredTensor, TensorFile } from './stored-tensor.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** A header of 20 000 tensors and more; real ones have some hundreds. */
-const longestHeader = 8 * 1024 * 1024;
+export const longestHeader: number = 8 * 1024 * 1024;
 
 const bytesPerElement = new Map([
   ['BOOL', 1],

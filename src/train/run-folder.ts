@@ -17,7 +17,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmS
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
-import { Memory3Error } from '../errors.ts';
+import { checkOptions, Memory3Error } from '../errors.ts';
 import { takeLock } from '../lock.ts';
 import { readTextFile } from '../model/binary-file.ts';
 import { faultsOf } from '../model/safetensors.ts';
@@ -47,10 +47,11 @@ export const runSettingsSchema = z.strictObject({
 
 export type RunSettings = z.output<typeof runSettingsSchema>;
 
+const configSchema = z.record(z.string(), z.json());
 const configFileSchema = z.strictObject({
   format: z.literal(format),
   settings: runSettingsSchema,
-  config: z.record(z.string(), z.json()),
+  config: configSchema,
 });
 
 /** What a run was begun with: its settings, and the caller's configuration as JSON. */
@@ -101,9 +102,10 @@ export function openRunFolder(
   onDisk(path, () => mkdirSync(path, { recursive: true }));
   using opened = new DisposableStack();
   opened.use(onDisk(path, () => takeLock(join(path, 'run.lock'), `The run ${path}`)));
-  const names = readdirSync(path);
-  for (const name of names.filter((name) => name.endsWith('.unfinished'))) rmSync(join(path, name));
-  const now: RunConfig = { settings, config: z.record(z.string(), z.json()).parse(JSON.parse(JSON.stringify(config))) };
+  const names = onDisk(path, () => readdirSync(path));
+  const unfinished = names.filter((name) => name.endsWith('.unfinished'));
+  for (const name of unfinished) onDisk(path, () => rmSync(join(path, name)));
+  const now: RunConfig = { settings, config: checkOptions(configSchema, config) };
   let changed: readonly Change[] = [];
   if (names.includes('config.json')) {
     changed = changesOf(path, readRunConfig(path), now, mayChange);

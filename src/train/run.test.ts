@@ -249,6 +249,10 @@ test('a folder that is no run, or has lost something, is not trained in', async 
     message: /no validation loss "nothing"; there are: held, training/,
   });
   await assert.rejects(run(join(folder.path, 'y'), { steps: 0 }), { code: 'usage', message: /steps/ });
+  await assert.rejects(run(join(folder.path, 'y'), { config: { rate: Number.NaN } }), {
+    code: 'usage',
+    message: /rate/,
+  });
 });
 
 test('a log that has lost lines is told, and the run goes on', async () => {

@@ -84,6 +84,7 @@ interface Fault {
   readonly reason: string;
 }
 
+/** A run between its first and its last step in this process. */
 class Run {
   readonly #trainable: Trainable;
   readonly #folder: RunFolder;
