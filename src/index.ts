@@ -24,6 +24,7 @@ export { rewriteBank } from './bank/rewrite.ts';
 export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
+export { type AdaptedModel, openAdaptedModel, shippedAdapters } from './generate/adapted-model.ts';
 export {
   type AnswerEvent,
   type Answerer,
@@ -52,6 +53,8 @@ export {
 } from './generate/workspace.ts';
 export { type FetchOptions, fetchModel, listModels } from './hub/fetch.ts';
 export { bankPath, banksFolder, modelsFolder } from './hub/home.ts';
+export { type Adapter, openAdapter, readAdapterCard, writeAdapter } from './memory/adapter.ts';
+export { type AdapterCard, adapterCardSchema } from './memory/adapter-card.ts';
 export { chooseProfile, type ProfileChoice } from './memory/choose-profile.ts';
 export { ReadingContext } from './memory/context.ts';
 export { decodeMemory, type ExplicitMemory, encodeMemory } from './memory/format.ts';

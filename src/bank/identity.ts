@@ -13,6 +13,13 @@ export const identitySchema = z.strictObject({
 export type IdentityPart = keyof BankIdentity;
 export const identityParts: readonly IdentityPart[] = ['model', 'profile', 'embedder'];
 
+/** How a command asks for each part. */
+const flags: Readonly<Record<IdentityPart, string>> = {
+  model: '--model with --adapter or --no-adapter',
+  profile: '--layers, --kept, --scoring, --storage',
+  embedder: '--embedder',
+};
+
 /** The parts in which two identities differ. */
 export function differences(a: BankIdentity, b: BankIdentity): IdentityPart[] {
   return identityParts.filter(
@@ -29,6 +36,6 @@ export function checkIdentity(path: string, stored: BankIdentity, wanted: BankId
   const side = (identity: BankIdentity) =>
     different.map((key) => `${key} ${identity[key].name} (${identity[key].fingerprint.slice(0, 12)})`).join(', ');
   throw new Memory3Error('mismatch', `The bank ${path} was written with ${side(stored)}, not with ${side(wanted)}.`, {
-    remedy: `Use what it was written with, or run \`memory3 rewrite ${path}\` to write its memories again.`,
+    remedy: `Use what it was written with (${different.map((key) => flags[key]).join(', ')}), or run \`memory3 rewrite ${path}\` to write its memories again.`,
   });
 }

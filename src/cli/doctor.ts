@@ -5,20 +5,33 @@ import { fetchModel } from '../hub/fetch.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addDeviceFlags, type DeviceFlags, deviceOptions } from './options.ts';
+import {
+  type AdapterFlags,
+  adapterOptions,
+  addAdapterFlags,
+  addDeviceFlags,
+  type DeviceFlags,
+  deviceOptions,
+} from './options.ts';
 import type { Terminal } from './terminal.ts';
+
+interface DoctorFlags extends DeviceFlags, AdapterFlags {
+  readonly model?: string;
+  readonly json?: boolean;
+}
 
 export function addDoctor(program: Command, interrupt: Interrupt): void {
   const command = newCommand(program, 'doctor', 'check this machine, and run the model on the device', [
     'doctor',
     'doctor --device webgpu',
+    'doctor --no-adapter',
   ]).option('--model <name>', 'the model to try');
-  addDeviceFlags(command).action(async (flags: DeviceFlags & { model?: string; json?: boolean }) => {
+  addAdapterFlags(addDeviceFlags(command)).action(async (flags: DoctorFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     const modelPath = flags.model === undefined ? {} : { modelPath: await fetchModel(flags.model, { signal }) };
     let failed = false;
-    for await (const check of examine({ ...deviceOptions(flags), ...modelPath })) {
+    for await (const check of examine({ ...deviceOptions(flags), ...adapterOptions(flags), ...modelPath })) {
       signal.throwIfAborted();
       failed ||= check.state === 'failed';
       terminal.result(check, () => describe(check, terminal));

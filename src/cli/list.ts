@@ -12,6 +12,8 @@ export function addList(program: Command): void {
     const terminal = terminalOf(flags);
     using bank = openBank(bankPath(flags.bank), { mode: 'read' });
     const documents = [...bank.documents()];
+    const { model, profile } = bank.stats().identity;
+    terminal.notice(`Memories of ${model.name}: ${profile.name}.`);
     terminal.results(documents, () =>
       documents.length === 0
         ? 'The bank is empty. Fill it with "memory3 add".'

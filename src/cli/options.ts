@@ -1,6 +1,7 @@
 /** Flags that several commands share. Every value is checked when it is read, by the schema that the library uses. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
+import type { AdapterOptions } from '../generate/adapted-model.ts';
 import { type SamplingOptions, samplingSchema } from '../generate/sampling.ts';
 import type { OpenModelOptions, WorkspaceOptions } from '../generate/workspace.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
@@ -49,7 +50,22 @@ export function deviceOptions({ device, threads }: DeviceFlags): DeviceOptions {
   return { provider: device, ...(threads === undefined ? {} : { threads }) };
 }
 
-export interface ModelFlags extends DeviceFlags {
+export interface AdapterFlags {
+  /** false: `--no-adapter`. */
+  readonly adapter?: string | false;
+}
+
+export function addAdapterFlags(command: Command): Command {
+  return command
+    .option('--adapter <path>', 'a folder or file of an adapter to the model, or hf:... (default: what ships for it)')
+    .option('--no-adapter', 'the model as it is in its file');
+}
+
+export function adapterOptions({ adapter }: AdapterFlags): AdapterOptions {
+  return adapter === undefined ? {} : { adapter: adapter === false ? null : adapter };
+}
+
+export interface ModelFlags extends DeviceFlags, AdapterFlags {
   readonly model?: string;
   readonly embedder?: string;
   readonly offline?: boolean;
@@ -62,8 +78,12 @@ export interface ModelFlags extends DeviceFlags {
 /** Flags that say with which model, memory profile and embedder, and where. */
 export function addModelFlags(command: Command): Command {
   return addDeviceFlags(
-    command
-      .option('--model <name>', `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`)
+    addAdapterFlags(
+      command.option(
+        '--model <name>',
+        `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`,
+      ),
+    )
       .option('--embedder <name>', `the same for the embedder (default: ${defaultEmbedder})`)
       .option('--offline', 'never use the network')
       .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
@@ -93,7 +113,7 @@ export function modelOptions(flags: ModelFlags): OpenModelOptions {
     scoring: flags.scoring,
     storage: flags.storage,
   });
-  return { ...deviceOptions(flags), ...definedOnly({ model: flags.model }), profile };
+  return { ...deviceOptions(flags), ...adapterOptions(flags), ...definedOnly({ model: flags.model }), profile };
 }
 
 export function workspaceOptions(flags: ModelFlags & BankFlags): WorkspaceOptions {

@@ -1,7 +1,11 @@
 /** `memory3 pull`: fetch models, or list what there is. */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
+import { openAdaptedModel, type ShippedAdapter, shippedAdapters } from '../generate/adapted-model.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { type FetchOptions, fetchModel, listModels } from '../hub/fetch.ts';
+import { adapterFileName } from '../memory/adapter.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import { formatBytes, type Progress, type Terminal, table } from './terminal.ts';
@@ -18,7 +22,7 @@ export function addPull(program: Command, interrupt: Interrupt): void {
       const terminal = terminalOf(flags);
       const signal = interrupt.signal();
       if (flags.list) {
-        const listed = await listModels();
+        const listed = [...(await listModels()), ...shippedAdapters().map(listedAdapter)];
         terminal.results(listed, () =>
           table(
             ['name', 'use', 'size', 'state', 'licence', 'description'],
@@ -37,9 +41,23 @@ export function addPull(program: Command, interrupt: Interrupt): void {
       for (const name of models.length > 0 ? models : [defaultLanguageModel, defaultEmbedder]) {
         using fetching = showFetching(terminal, signal, flags.offline);
         const path = await fetchModel(name, fetching.options);
+        if (name === defaultLanguageModel) await prepareAdapter(path, fetching.options);
         terminal.result({ name, path }, () => `${name}  ${path}`);
       }
     });
+}
+
+/** An adapter that ships with the project, as `--list` shows models. */
+function listedAdapter({ path, card }: ShippedAdapter) {
+  const bytes = statSync(join(path, adapterFileName)).size;
+  const description = `for ${card.base.name}; merged into it unless --no-adapter is given`;
+  return { name: card.name, use: 'adapter', description, license: card.licence, bytes, path, state: 'ready' } as const;
+}
+
+/** Merges the adapter that ships for the model, so that the first question need not wait for it. */
+async function prepareAdapter(path: string, fetch: FetchOptions): Promise<void> {
+  const { file } = await openAdaptedModel(path, { fetch });
+  file[Symbol.dispose]();
 }
 
 /** Options that show downloads and notices on the terminal; dispose of them when the downloads are over. */

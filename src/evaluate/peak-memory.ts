@@ -12,8 +12,8 @@ const question = 'What is the most important thing in these texts?';
  * Opens model, embedder and bank in a new process, answers one question with memory, and looks at its largest resident
  * set. @returns megabytes (10^6 bytes).
  */
-export async function measurePeakMemory(model: string, bank: string): Promise<number> {
-  const options = ['--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), model, bank];
+export async function measurePeakMemory(model: string, adapter: string | null, bank: string): Promise<number> {
+  const options = ['--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), model, bank, adapter ?? ''];
   const { stdout } = await promisify(execFile)(process.execPath, options);
   return Number(stdout);
 }
@@ -26,8 +26,8 @@ function peakKilobytes(): number {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [model, bank] = process.argv.slice(2) as [string, string];
-  await using workspace = await openWorkspace({ model, bank });
+  const [model, bank, adapter] = process.argv.slice(2) as [string, string, string];
+  await using workspace = await openWorkspace({ model, bank, adapter: adapter === '' ? null : adapter });
   for await (const event of answer(workspace, [{ role: 'user', content: question }], { maxTokens: 128 })) {
     if (event.kind === 'end') process.stdout.write(String(peakKilobytes() * 1.024e-3));
   }

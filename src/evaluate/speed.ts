@@ -147,7 +147,7 @@ export async function measureSpeed(
       byKept: byKept((name) => times.median(`write ${name}`)),
     },
     prefill,
-    peakMemoryMB: await measurePeakMemory(opened.file.path, material.bankPath('default')),
+    peakMemoryMB: await measurePeakMemory(opened.file.path, opened.adapter?.path ?? null, material.bankPath('default')),
     rounds: options.rounds,
   };
 }

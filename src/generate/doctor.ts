@@ -13,9 +13,9 @@ import { banksFolder, modelsFolder } from '../hub/home.ts';
 import { findPip } from '../hub/pip.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { LanguageModel, type LanguageModelOptions } from '../memory/model.ts';
-import { openModelFile } from '../model/open.ts';
 import { Device, type DeviceOptions } from '../runtime/device.ts';
 import { type OperatorProfile, takeProfiles } from '../runtime/profile.ts';
+import { type AdapterOptions, openAdaptedModel } from './adapted-model.ts';
 
 export interface Check {
   readonly name: string;
@@ -27,7 +27,7 @@ export interface Check {
   readonly operators?: readonly OperatorProfile[];
 }
 
-export interface DoctorOptions extends DeviceOptions {
+export interface DoctorOptions extends DeviceOptions, Pick<AdapterOptions, 'adapter'> {
   /** Path of the model to try on the device; without it the catalogue's default is tried if it has been fetched. */
   readonly modelPath?: string;
 }
@@ -121,9 +121,10 @@ async function folderCheck(name: string, folder: string): Promise<Check> {
 
 async function deviceCheck(name: string, path: string, options: DoctorOptions): Promise<Check> {
   try {
-    const tokensPerSecond = await tryModel(path, options, timed);
+    const { tokensPerSecond, modelName } = await tryModel(path, options, timed);
     const operators = await profileModel(path, options);
-    const detail = `${tokensPerSecond.toFixed(tokensPerSecond < 10 ? 1 : 0)} tokens/s; ${describeNodes(operators)}`;
+    const rate = `${tokensPerSecond.toFixed(tokensPerSecond < 10 ? 1 : 0)} tokens/s`;
+    const detail = `${modelName}, ${rate}; ${describeNodes(operators)}`;
     const fell = (options.provider ?? 'cpu') !== 'cpu' && operators.some(isFallen);
     return { ...check(name, fell ? 'warning' : 'ok', detail, 'Compare with --device cpu.'), operators };
   } catch (error) {
@@ -145,14 +146,15 @@ function describeNodes(operators: readonly OperatorProfile[]): string {
   return parts.join(', ');
 }
 
-/** Reads a few tokens and decodes a few more; every token is the same, speed does not depend on which. @returns tokens/s */
+/** Reads a few tokens and decodes a few more; every token is the same, speed does not depend on which. */
 async function tryModel(
   path: string,
   options: DoctorOptions,
   { prompt, decode }: Trial,
   profiling: LanguageModelOptions = {},
-): Promise<number> {
-  using file = await openModelFile(path);
+): Promise<{ readonly tokensPerSecond: number; readonly modelName: string }> {
+  const { file: opened } = await openAdaptedModel(path, options);
+  using file = opened;
   await using device = new Device(options);
   const model = new LanguageModel(file, device, profiling);
   await using context = await ReadingContext.open(model, { memory: null });
@@ -163,7 +165,7 @@ async function tryModel(
   const seconds = (performance.now() - started) / 1000;
   // Profiles are written when a session is released.
   await model.releaseSessions();
-  return decode / seconds;
+  return { tokensPerSecond: decode / seconds, modelName: file.name };
 }
 
 /** Which provider ran what; profiling makes a run slow, so its speed counts for nothing. */

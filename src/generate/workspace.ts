@@ -5,31 +5,34 @@
 import type { BankIdentity, MemoryBank } from '../bank/bank.ts';
 import { type OpenBankOptions, openBank } from '../bank/sqlite.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
-import { type FetchOptions, fetchModel } from '../hub/fetch.ts';
+import { fetchModel } from '../hub/fetch.ts';
 import { bankPath } from '../hub/home.ts';
+import type { Adapter } from '../memory/adapter.ts';
 import { chooseProfile, type ProfileChoice, profileIdentity, repeatPrompt } from '../memory/choose-profile.ts';
 import { LanguageModel } from '../memory/model.ts';
 import type { MemoryProfile } from '../memory/profile.ts';
 import { type ChatTemplate, parseChatTemplate } from '../model/chat-template.ts';
-import { type ModelFile, openModelFile } from '../model/open.ts';
+import type { ModelFile } from '../model/open.ts';
 import { openTokenizer } from '../model/open-tokenizer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { type Embedder, openEmbedder } from '../retrieval/embedder.ts';
 import { Device, type DeviceOptions } from '../runtime/device.ts';
+import { type AdapterOptions, openAdaptedModel } from './adapted-model.ts';
 import type { Answerer } from './answer.ts';
 import { MemoryRecall, type RecallOptions } from './recall.ts';
 
-export interface OpenModelOptions extends DeviceOptions {
+export interface OpenModelOptions extends DeviceOptions, AdapterOptions {
   /** A known name, a path or `hf:owner/repository/file`; default SmolLM2-135M-Instruct. */
   readonly model?: string;
-  readonly fetch?: FetchOptions;
-  /** What differs from the model's default memory profile. */
+  /** What differs from the adapter's memory profile, or from the default one. */
   readonly profile?: ProfileChoice;
 }
 
 /** A model that is ready to write and to read memories. */
 export interface OpenedModel extends AsyncDisposable {
+  /** With the adapter merged. */
   readonly file: ModelFile;
+  readonly adapter: Adapter | null;
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: ChatTemplate | null;
   readonly model: LanguageModel;
@@ -59,14 +62,17 @@ export interface Workspace extends OpenedModel, Answerer {
  */
 export async function openModel(options: OpenModelOptions = {}): Promise<OpenedModel> {
   await using opening = new AsyncDisposableStack();
-  const file = opening.use(await openModelFile(await fetchModel(options.model ?? defaultLanguageModel, options.fetch)));
+  const path = await fetchModel(options.model ?? defaultLanguageModel, options.fetch);
+  const { file, adapter } = await openAdaptedModel(path, options);
+  opening.use(file);
   const tokenizer = openTokenizer(file.tokenizerSource());
   const device = opening.use(new Device(options));
-  const profile = chooseProfile(file.config, tokenizer, options.profile);
+  const profile = chooseProfile(file.config, tokenizer, options.profile, adapter?.card.profile);
   const model = new LanguageModel(file, device, { memoryLayers: profile.layers });
   const resources = opening.move();
   return {
     file,
+    adapter,
     tokenizer,
     chatTemplate: file.chatTemplate === null ? null : parseChatTemplate(file.chatTemplate),
     model,

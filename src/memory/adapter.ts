@@ -13,6 +13,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Memory3Error } from '../errors.ts';
+import { loraNames } from '../graph/parameters.ts';
 import { quoted } from '../model/binary-file.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { expectedTensors } from '../model/expected-tensors.ts';
@@ -28,12 +29,6 @@ import { type AdapterCard, adapterCardSchema, describeCard } from './adapter-car
 export const adapterFileName = 'adapter.safetensors';
 /** Name of the tensor of summary tokens. */
 export const summaryTokensName = 'summary_tokens';
-
-/** Names of the two matrices that change a weight: "model.layers.0.mlp.up_proj.weight" gives "model.layers.0.mlp.up_proj.lora_A". */
-export function lowRankNames(weight: string): { readonly a: string; readonly b: string } {
-  const stem = weight.replace(/\.weight$/, '');
-  return { a: `${stem}.lora_A`, b: `${stem}.lora_B` };
-}
 
 /** Name of a weight's full difference. */
 export function differenceName(weight: string): string {
@@ -104,7 +99,7 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
  * the same for people.
  *
  * @param folder made if it is missing
- * @param tensors by their names in the file ({@link lowRankNames}, {@link differenceName}, {@link summaryTokensName}), each
+ * @param tensors by their names in the file ({@link loraNames}, {@link differenceName}, {@link summaryTokensName}), each
  *   as F32 (the default) or F16
  * @param config of the base model
  * @returns the path of the safetensors file
@@ -212,7 +207,7 @@ function wantedShape(
   if (wanted === undefined) return `tensor ${quoted(name)} changes no weight of the model`;
   if (kind === 'difference') return wanted;
   const [rows, columns] = wanted;
-  const { a, b } = lowRankNames(`${stem}.weight`);
+  const { a, b } = loraNames(`${stem}.weight`);
   if (rows === undefined || columns === undefined) return `tensor ${quoted(name)} changes a vector, not a matrix`;
   const rank = tensors.get(a)?.shape[0];
   if (rank === undefined || !tensors.has(b)) return `tensor ${quoted(name)} lacks ${quoted(name === a ? b : a)}`;
@@ -255,7 +250,7 @@ function changesOf(file: SafetensorsFile, scale: number): WeightChanges {
     names: [...names],
     get(name): WeightChange | undefined {
       if (!names.has(name)) return undefined;
-      const { a, b } = lowRankNames(name);
+      const { a, b } = loraNames(name);
       const difference = differenceName(name);
       return {
         ...(file.tensors.has(a) && { lowRank: { a: readDense(file, a), b: readDense(file, b), scale } }),
