@@ -25,6 +25,11 @@ const batchReferences = 16;
 
 export type LibraryParts = Pick<Workspace, 'bank' | 'embedder' | 'model' | 'profile' | 'repeatPrompt' | 'tokenizer'>;
 
+/** What a document is cut and embedded with; of the profile only the header counts, which a body has to leave room for. */
+export type DocumentParts = Pick<LibraryParts, 'bank' | 'embedder' | 'tokenizer'> & {
+  readonly profile: Pick<Workspace['profile'], 'header'>;
+};
+
 /** A text to store; `NewDocument` without what is computed from it. */
 export type SourceText = Omit<NewDocument, 'references'>;
 
@@ -102,7 +107,8 @@ export async function* addDocuments(
   parts.bank.prepareSearch();
 }
 
-async function putDocument(parts: LibraryParts, document: SourceText): Promise<DocumentEvent> {
+/** Cuts and embeds one document and stores it with cold references, in one transaction. */
+export async function putDocument(parts: DocumentParts, document: SourceText): Promise<DocumentEvent> {
   const { bank } = parts;
   const expected = bank.compare(document.name, document.text);
   const known = expected === 'unchanged' || expected === 'alias';
@@ -112,7 +118,7 @@ async function putDocument(parts: LibraryParts, document: SourceText): Promise<D
   return { kind: 'document', name: document.name, documentId, outcome, references: stored };
 }
 
-async function referencesOf({ tokenizer, profile, embedder }: LibraryParts, text: string): Promise<NewReference[]> {
+async function referencesOf({ tokenizer, profile, embedder }: DocumentParts, text: string): Promise<NewReference[]> {
   const chunks = [...cutIntoChunks(text, tokenizer, { maxTokens: referenceTokens - profile.header.length })];
   const vectors = await embedder.embedPassages(chunks.map((chunk) => chunk.text));
   return chunks.map((chunk, index) => ({ ...chunk, vector: vectors[index] as Float32Array }));

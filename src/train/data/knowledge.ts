@@ -1,0 +1,73 @@
+/**
+ * The bank of references that training chooses from, made of a knowledge corpus. It holds texts, tokens and vectors but
+ * no memories: the model that is trained writes those anew in every step (paper 4.1). So it belongs to a tokenizer and an
+ * embedder, not to a model's weights.
+ */
+import { createHash } from 'node:crypto';
+import type { BankIdentity, MemoryBank } from '../../bank/bank.ts';
+import { openBank } from '../../bank/sqlite.ts';
+import { type DocumentEvent, putDocument } from '../../generate/library.ts';
+import { referenceTokens } from '../../memory/profile.ts';
+import type { Tokenizer } from '../../model/tokenizer.ts';
+import type { Embedder } from '../../retrieval/embedder.ts';
+import type { TextDocument } from './readers.ts';
+
+export interface KnowledgeParts {
+  readonly tokenizer: Tokenizer;
+  /** Token ids that stand in front of every reference; bodies are cut to leave room for them in 128. */
+  readonly header: readonly number[];
+  readonly embedder: Embedder;
+}
+
+/**
+ * Opens the bank, or makes it with mode "write".
+ * @throws Memory3Error "mismatch" if it was made with another tokenizer, header or embedder; as `openBank`.
+ */
+export function openKnowledge(path: string, parts: KnowledgeParts, mode: 'read' | 'write'): MemoryBank {
+  return openBank(path, { mode, identity: knowledgeIdentity(parts) });
+}
+
+/**
+ * Cuts, embeds and stores documents, a transaction each. What is in the bank already is "unchanged": started again after
+ * an interruption it goes on where it stopped.
+ * @example for await (const { name, references } of addKnowledge(bank, parts, readDocuments(['knowledge/']))) ...
+ */
+export async function* addKnowledge(
+  bank: MemoryBank,
+  { tokenizer, header, embedder }: KnowledgeParts,
+  documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
+): AsyncGenerator<DocumentEvent, void> {
+  const parts = { bank, embedder, tokenizer, profile: { header: header as [number, ...number[]] } };
+  for await (const { id, title, text } of documents) {
+    yield await putDocument(parts, { name: id, title: title ?? null, mediaType: 'text/plain', text });
+  }
+  bank.prepareSearch();
+}
+
+/** Longest body of a reference, in tokens. */
+export function longestBody({ header }: Pick<KnowledgeParts, 'header'>): number {
+  return referenceTokens - header.length;
+}
+
+function knowledgeIdentity({ tokenizer, header, embedder }: KnowledgeParts): BankIdentity {
+  const { name, fingerprint, dimensions } = embedder;
+  return {
+    model: { name: 'a tokenizer without a model', fingerprint: tokenizerFingerprint(tokenizer) },
+    profile: { name: `bodies of ${referenceTokens - header.length} tokens`, fingerprint: sha256(header) },
+    embedder: { name, fingerprint, dimensions },
+  };
+}
+
+/** Two vocabularies of one size give all of this the same ids only if they are the same. */
+const sample =
+  'The quick brown fox jumps over 13 lazy dogs; "Reference: photosynthesis, in 1779", wrote Ingenhousz.\n\n' +
+  'def function(value):\n    return value ** 2  # Größe, naïveté, Москва, 长江是亚洲最长的河流, 🐝';
+
+function tokenizerFingerprint(tokenizer: Tokenizer): string {
+  const { vocabularySize, bosTokenId, addedTokens } = tokenizer;
+  return sha256([vocabularySize, bosTokenId, addedTokens, tokenizer.encode(sample)]);
+}
+
+function sha256(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+}
