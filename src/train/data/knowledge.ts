@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { BankIdentity, MemoryBank } from '../../bank/bank.ts';
 import { openBank } from '../../bank/sqlite.ts';
+import { Memory3Error } from '../../errors.ts';
 import { type DocumentEvent, putDocument } from '../../generate/library.ts';
 import { referenceTokens } from '../../memory/profile.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
@@ -58,14 +59,23 @@ function knowledgeIdentity({ tokenizer, header, embedder }: KnowledgeParts): Ban
   };
 }
 
-/** Two vocabularies of one size give all of this the same ids only if they are the same. */
-const sample =
-  'The quick brown fox jumps over 13 lazy dogs; "Reference: photosynthesis, in 1779", wrote Ingenhousz.\n\n' +
-  'def function(value):\n    return value ** 2  # Größe, naïveté, Москва, 长江是亚洲最长的河流, 🐝';
-
+/** Of every token's bytes, and of what the text of all tokens, one a line, is encoded as: that takes every merge. */
 function tokenizerFingerprint(tokenizer: Tokenizer): string {
-  const { vocabularySize, bosTokenId, addedTokens } = tokenizer;
-  return sha256([vocabularySize, bosTokenId, addedTokens, tokenizer.encode(sample)]);
+  const ids = Array.from({ length: tokenizer.vocabularySize }, (_, id) => id);
+  const bytes = ids.map((id) => bytesOf(tokenizer, id));
+  const text = bytes.map((token) => Buffer.from(token ?? []).toString('utf8')).join('\n');
+  const spelled = bytes.map((token) => (token === null ? null : Buffer.from(token).toString('hex')));
+  return sha256([tokenizer.bosTokenId, tokenizer.addedTokens, spelled, tokenizer.encode(text)]);
+}
+
+/** Null for a hole: an id without a token. */
+function bytesOf(tokenizer: Tokenizer, id: number): Uint8Array | null {
+  try {
+    return tokenizer.tokenBytes(id);
+  } catch (error) {
+    if (error instanceof Memory3Error && error.code === 'damaged') return null;
+    throw error;
+  }
 }
 
 function sha256(value: unknown): string {

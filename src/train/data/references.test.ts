@@ -62,6 +62,18 @@ after(async () => {
 const textOf = (choice: ChunkChoice | undefined) =>
   choice?.reference === null || choice === undefined ? '' : tokenizer.decode(Array.from(choice.reference.tokens));
 
+describe('knowledge', () => {
+  it('belongs to a tokenizer, a header and an embedder', () => {
+    const path = join(folder.path, 'knowledge.memory3');
+    const other = tokenizerFromGguf(byteLevelMetadata({ merges: ['h e', 'l l'] }));
+    assert.throws(() => openKnowledge(path, { ...knowledge, tokenizer: other }, 'read'), { code: 'mismatch' });
+    assert.throws(() => openKnowledge(path, { ...knowledge, header: [0, 1] }, 'read'), { code: 'mismatch' });
+    using again = openKnowledge(path, knowledge, 'read');
+    assert.equal(again.stats().documents, 2);
+    assert.equal(again.stats().memories, 0);
+  });
+});
+
 describe('references of chunks', () => {
   it('are found by meaning and words, one a chunk', async () => {
     const about = 'Allan Dwan directed silent films in Hollywood, a pioneer of the motion picture industry. ';
