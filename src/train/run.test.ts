@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { comparableLog, smallNetwork } from '../../test/support/small-network.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
+import { brokenTensor } from './checkpoint.ts';
 import { courseOf, type LoggedEvent, type RunEvent, readRunLog } from './log.ts';
 import { type RunOptions, type RunResult, runTraining } from './run.ts';
 import { readRunCheckpoint, readRunConfig } from './run-folder.ts';
+import type { Trainable } from './trainable.ts';
 
 const settings = {
   config: { network: { hidden: 24 }, threads: 2 },
@@ -152,19 +154,27 @@ test('what is not finite reaches no checkpoint; the run gives up after so many r
   assert.deepEqual(checkpointsIn(other), ['checkpoint-0.safetensors']);
 });
 
-test('a second divergence from the same checkpoint goes back to the one before', async () => {
-  using folder = temporaryFolder();
-  // From step 25 on every rate is absurd, however often it is halved.
+/** A network whose weights are ruined by certain steps, whatever the rate. */
+function poisonedNetwork(isPoisoned: (step: number) => boolean): Trainable {
   const network = smallNetwork();
-  let steps = 0;
-  const poisoned: typeof network = {
+  return {
     ...network,
     async step(rate) {
-      steps = ((await network.state()).values.steps as number) + 1;
-      return await network.step(steps > 25 ? 1e300 : rate);
+      const done = (await network.state()).values.steps as number;
+      return await network.step(isPoisoned(done + 1) ? 1e300 : rate);
     },
   };
-  await assert.rejects(runTraining(poisoned, { ...settings, folder: folder.path }), { code: 'diverged' });
+}
+
+test('a second divergence from the same checkpoint goes back to the one before', async () => {
+  using folder = temporaryFolder();
+  const onEvent = (event: RunEvent) => {
+    if (event.kind !== 'checkpoint') return;
+    assert.equal(readRunCheckpoint(folder.path).progress.step, event.step, 'a checkpoint that was given up is left');
+  };
+  const network = poisonedNetwork((step) => step > 25);
+  const ends = runTraining(network, { ...settings, keepBest: null, folder: folder.path, onEvent });
+  await assert.rejects(ends, { code: 'diverged' });
   assert.deepEqual(
     eventsOf(folder.path, 'diverged').map(({ backTo, rateFactor }) => [backTo, rateFactor]),
     [
@@ -175,6 +185,19 @@ test('a second divergence from the same checkpoint goes back to the one before',
       [20, 0.03125],
     ],
   );
+});
+
+test('a last step that ruins the weights is done again before the run ends', async () => {
+  using folder = temporaryFolder();
+  let times = 0;
+  const network = poisonedNetwork((step) => step === 119 && ++times === 1);
+  const options = { ...settings, steps: 119, validateEvery: null, keepBest: null, folder: folder.path };
+  assert.equal((await runTraining(network, options)).finished, true);
+  assert.deepEqual(
+    eventsOf(folder.path, 'diverged').map(({ step, backTo }) => [step, backTo]),
+    [[119, 110]],
+  );
+  assert.equal(brokenTensor(readRunCheckpoint(folder.path).state.tensors), null);
 });
 
 test('a damaged checkpoint is passed over for the one before, told and kept', async () => {
