@@ -10,10 +10,10 @@
 import { Memory3Error } from '../errors.ts';
 import { type Random, seededRandom } from '../generate/sampling.ts';
 import { ReadingContext } from '../memory/context.ts';
-import { parseMemory, type Storage } from '../memory/format.ts';
+import { encodeMemory, parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, memoryLayers, type Scoring } from '../memory/profile.ts';
-import { writeMemories } from '../memory/writer.ts';
+import { type EncodedReference, encodeReferences, gather, selectAll } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import { shuffle } from '../train/conversion/draw.ts';
@@ -69,7 +69,7 @@ export interface QualityOptions {
   readonly seed: number;
 }
 
-/** Questions that are read side by side. */
+/** Questions that are read side by side; fewer where references make their prompts long. */
 export const qualityBatch = 16;
 
 /**
@@ -89,140 +89,206 @@ export async function* measureQuality(
       throw new Memory3Error('usage', `Questions of ${name} have fewer than ${most} references.`);
     }
   }
-  const { scoring, storage, header, repeatPrompt } = options;
-  const measured = new Map<string, readonly ItemScore[]>();
-  const measure = (request: RowRequest) => measureRows(sets, tokenizer, request, measured, options.seed);
-
+  const results = new Results(sets, options.seed);
   const none = models.none;
-  yield* measure({ mode: 'none', layers: null, kept: null, references: 0, prepare: (items) => plain(none, items) });
+  yield* results.rows(
+    { mode: 'none', layers: null, kept: null, references: 0 },
+    await measureEach(sets, tokenizer, 0, qualityBatch, (items) => plain(none, items)),
+  );
   if (models.rag !== none) await none.releaseSessions();
   for (const references of options.references) {
     const random = seededRandom(options.seed);
-    const prepare = (items: readonly QuestionItem[]) => withText(models.rag, items, random);
-    yield* measure({ mode: 'rag', layers: null, kept: null, references, prepare });
+    const measured = await measureEach(sets, tokenizer, references, Math.ceil(qualityBatch / references), (items) =>
+      withText(models.rag, items, random),
+    );
+    yield* results.rows({ mode: 'rag', layers: null, kept: null, references }, measured);
   }
   await models.rag.releaseSessions();
   for (const layers of options.layers) {
-    const chosen = memoryLayers(layers, models.memory.config.layers);
-    for (const kept of options.kept) {
-      const profile: MemoryProfile = { layers: chosen, keptTokens: kept, scoring, storage, header };
-      const prepare = (items: readonly QuestionItem[]) => withMemories(models.memory, profile, items, repeatPrompt);
-      for (const references of options.references)
-        yield* measure({ mode: 'memory', layers, kept, references, prepare });
-    }
+    yield* measureMemories(models.memory, tokenizer, sets, layers, options, results);
     await models.memory.releaseSessions();
   }
+}
+
+/** What a set's questions came to. */
+interface Measured {
+  readonly scores: ItemScore[];
+  /** Size of all memories, counted once for each question that uses them; 0 without memory. */
+  bytes: number;
+}
+
+/** Which rows: one for each set, and one for all of them. */
+type RowKey = Pick<QualityRow, 'mode' | 'layers' | 'kept' | 'references'>;
+
+/** Makes rows of what was measured, and remembers it for the shares of later rows. */
+class Results {
+  readonly #sets: readonly QualitySet[];
+  readonly #seed: number;
+  readonly #baselines = new Map<string, readonly number[]>();
+
+  constructor(sets: readonly QualitySet[], seed: number) {
+    this.#sets = sets;
+    this.#seed = seed;
+  }
+
+  /** @param measured for each set, in order */
+  *rows(key: RowKey, measured: readonly Measured[]): Generator<QualityRow, void> {
+    for (const [index, { name }] of this.#sets.entries()) yield this.#row(key, name, measured[index] as Measured);
+    if (this.#sets.length === 1) return;
+    const scores = measured.flatMap((one) => one.scores);
+    yield this.#row(key, 'all', { scores, bytes: measured.reduce((sum, { bytes }) => sum + bytes, 0) });
+  }
+
+  #row(key: RowKey, set: string, { scores, bytes }: Measured): QualityRow {
+    const { mode, references } = key;
+    const nll = scores.map((score) => score.nll);
+    if (mode !== 'memory') this.#baselines.set(`${set} ${references}`, nll);
+    const mean = (of: keyof ItemScore) => scores.reduce((sum, score) => sum + score[of], 0) / scores.length;
+    const [none, rag] = [this.#baselines.get(`${set} 0`), this.#baselines.get(`${set} ${references}`)];
+    const isMemory = mode === 'memory' && none !== undefined && rag !== undefined;
+    return {
+      set,
+      ...key,
+      nll: mean('nll'),
+      exact: mean('exact'),
+      f1: mean('f1'),
+      share: isMemory ? shareOfGain(none, rag, nll, seededRandom(this.#seed)) : null,
+      bytesPerReference: mode === 'memory' ? bytes / (scores.length * references) : null,
+      items: scores.length,
+    };
+  }
+}
+
+/** Batches of a set's questions, each with its first references only. */
+function* batchesOf({ items }: QualitySet, references: number, size: number): Generator<QuestionItem[], void> {
+  for (let start = 0; start < items.length; start += size) {
+    yield items.slice(start, start + size).map((item) => firstReferences(item, references));
+  }
+}
+
+function firstReferences(item: QuestionItem, count: number): QuestionItem {
+  return { ...item, references: item.references.slice(0, count) };
 }
 
 /** An empty context for a batch of questions. */
 interface Prepared {
   readonly context: ReadingContext;
-  /** What stands before each question. */
-  readonly prefixes: readonly string[];
-  /** Size of all memories of the batch, counted once for each question that uses them. */
-  readonly bytes: number;
+  /** What stands before each question; default nothing. */
+  readonly prefixes?: readonly string[];
 }
 
-interface RowRequest extends Pick<QualityRow, 'mode' | 'layers' | 'kept' | 'references'> {
-  /** @param items with no more references than the row has */
-  readonly prepare: (items: readonly QuestionItem[]) => Promise<Prepared>;
-}
-
-/** A row for each set, and one for all of them. */
-async function* measureRows(
+async function measureEach(
   sets: readonly QualitySet[],
   tokenizer: Tokenizer,
-  request: RowRequest,
-  measured: Map<string, readonly ItemScore[]>,
-  seed: number,
-): AsyncGenerator<QualityRow, void> {
-  const { mode, layers, kept, references, prepare } = request;
-  const all: ItemScore[] = [];
-  let allBytes = 0;
-  const row = (set: string, scores: readonly ItemScore[], bytes: number): QualityRow => {
-    measured.set(key(mode, references, set), scores);
-    const mean = (of: keyof ItemScore) => scores.reduce((sum, score) => sum + score[of], 0) / scores.length;
-    const [none, rag] = [measured.get(key('none', 0, set)), measured.get(key('rag', references, set))];
-    const isMemory = mode === 'memory' && none !== undefined && rag !== undefined;
-    return {
-      set,
-      mode,
-      layers,
-      kept,
-      references,
-      nll: mean('nll'),
-      exact: mean('exact'),
-      f1: mean('f1'),
-      share: isMemory ? shareOfGain(nlls(none), nlls(rag), nlls(scores), seededRandom(seed)) : null,
-      bytesPerReference: mode === 'memory' ? bytes / (scores.length * references) : null,
-      items: scores.length,
-    };
-  };
-  for (const { name, items } of sets) {
+  references: number,
+  size: number,
+  prepare: (items: readonly QuestionItem[]) => Promise<Prepared>,
+): Promise<Measured[]> {
+  const measured: Measured[] = [];
+  for (const set of sets) {
     const scores: ItemScore[] = [];
-    let bytes = 0;
-    for (let start = 0; start < items.length; start += qualityBatch) {
-      const batch = items
-        .slice(start, start + qualityBatch)
-        .map((item) => ({ ...item, references: item.references.slice(0, references) }));
-      const prepared = await prepare(batch);
-      await using context = prepared.context;
-      bytes += prepared.bytes;
-      scores.push(...(await scoreItems(context, tokenizer, batch, prepared.prefixes)));
+    for (const batch of batchesOf(set, references, size)) {
+      const { context: prepared, prefixes } = await prepare(batch);
+      await using context = prepared;
+      scores.push(...(await scoreItems(context, tokenizer, batch, prefixes)));
     }
-    yield row(name, scores, bytes);
-    all.push(...scores);
-    allBytes += bytes;
+    measured.push({ scores, bytes: 0 });
   }
-  if (sets.length > 1) yield row('all', all, allBytes);
-}
-
-function key(mode: QualityRow['mode'], references: number, set: string): string {
-  return `${mode} ${references} ${set}`;
-}
-
-function nlls(scores: readonly ItemScore[]): number[] {
-  return scores.map(({ nll }) => nll);
+  return measured;
 }
 
 async function plain(model: LanguageModel, items: readonly QuestionItem[]): Promise<Prepared> {
   const context = await ReadingContext.open(model, { memory: null, batch: items.length });
-  return { context, prefixes: items.map(() => ''), bytes: 0 };
+  return { context };
 }
 
 /** In any order: a model that was trained with the right reference first would only have to look there. */
 async function withText(model: LanguageModel, items: readonly QuestionItem[], random: Random): Promise<Prepared> {
-  const prepared = await plain(model, items);
+  const { context } = await plain(model, items);
   const prefixes = items.map(({ references }) =>
     shuffle(references, random)
       .map(({ text }) => `Reference: ${text}\n\n`)
       .join(''),
   );
-  return { ...prepared, prefixes };
+  return { context, prefixes };
 }
 
-async function withMemories(
+/** One choice of layers: every reference is read once, for all numbers of kept tokens and of references. */
+async function* measureMemories(
+  model: LanguageModel,
+  tokenizer: Tokenizer,
+  sets: readonly QualitySet[],
+  layers: string,
+  options: QualityOptions,
+  results: Results,
+): AsyncGenerator<QualityRow, void> {
+  const { scoring, storage, header } = options;
+  const chosen = memoryLayers(layers, model.config.layers);
+  const variants = options.kept.flatMap((kept) =>
+    options.references.map((references) => ({
+      key: { mode: 'memory', layers, kept, references } as const,
+      profile: { layers: chosen, keptTokens: kept, scoring, storage, header } satisfies MemoryProfile,
+      measured: sets.map((): Measured => ({ scores: [], bytes: 0 })),
+    })),
+  );
+  // Where all tokens are kept the writer computes no scores, so that a profile that keeps fewer decides.
+  const encoding = (variants.find(({ key }) => key.kept !== 'all') ?? variants[0])?.profile;
+  if (encoding === undefined) return;
+  const most = Math.max(...options.references);
+  for (const [index, set] of sets.entries()) {
+    for (const batch of batchesOf(set, most, qualityBatch)) {
+      const encoded = await encodeAll(model, encoding, batch, options.repeatPrompt);
+      for (const { key, profile, measured } of variants) {
+        const items = batch.map((item) => firstReferences(item, key.references));
+        const memory = { profile, memories: key.references };
+        await using context = await ReadingContext.open(model, { memory, batch: items.length });
+        const sum = measured[index] as Measured;
+        sum.bytes += await useMemories(context, items, (reference) => {
+          const one = encoded.get(reference.text) as EncodedReference;
+          const kept = selectAll(model, profile, one, reference);
+          return encodeMemory(gather(model, profile, one, kept), profile.storage);
+        });
+        sum.scores.push(...(await scoreItems(context, tokenizer, items)));
+      }
+    }
+  }
+  for (const { key, measured } of variants) yield* results.rows(key, measured);
+}
+
+/** The references of a batch by their text. */
+async function encodeAll(
   model: LanguageModel,
   profile: MemoryProfile,
   items: readonly QuestionItem[],
   repeatPrompt: readonly number[],
-): Promise<Prepared> {
-  const distinct = new Map<string, Chunk>();
-  for (const { references } of items) for (const reference of references) distinct.set(reference.text, reference);
-  const chunks = [...distinct.values()];
-  const written = new Map<string, Uint8Array>();
-  for (let start = 0; start < chunks.length; start += qualityBatch) {
-    const some = chunks.slice(start, start + qualityBatch);
-    const memories = await writeMemories(model, profile, some, repeatPrompt);
-    for (const [index, { text }] of some.entries()) written.set(text, memories[index] as Uint8Array);
+): Promise<Map<string, EncodedReference>> {
+  const references = items.flatMap((item) => item.references);
+  const distinct = [...new Map(references.map((reference) => [reference.text, reference])).values()];
+  const encoded = new Map<string, EncodedReference>();
+  for (let start = 0; start < distinct.length; start += qualityBatch) {
+    const some = distinct.slice(start, start + qualityBatch);
+    const read = await encodeReferences(model, profile, some, repeatPrompt);
+    for (const [index, { text }] of some.entries()) encoded.set(text, read[index] as EncodedReference);
   }
-  const memories = Math.max(...items.map(({ references }) => references.length));
-  const context = await ReadingContext.open(model, { memory: { profile, memories }, batch: items.length });
+  return encoded;
+}
+
+/** Gives each question its memories. @returns their bytes */
+async function useMemories(
+  context: ReadingContext,
+  items: readonly QuestionItem[],
+  write: (reference: Chunk) => Uint8Array,
+): Promise<number> {
+  const written = new Map<string, Uint8Array>();
   let bytes = 0;
   for (const [element, { references }] of items.entries()) {
-    const stored = references.map(({ text }) => written.get(text) as Uint8Array);
+    const stored = references.map((reference) => {
+      const memory = written.get(reference.text) ?? write(reference);
+      written.set(reference.text, memory);
+      return memory;
+    });
     bytes += stored.reduce((sum, { length }) => sum + length, 0);
     await context.useMemories(stored.map(parseMemory), element);
   }
-  return { context, prefixes: items.map(() => ''), bytes };
+  return bytes;
 }

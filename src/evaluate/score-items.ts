@@ -20,13 +20,13 @@ const answerTokens = 32;
 /**
  * Scores one batch.
  * @param context empty, as many sequences as there are items, with their memories in use
- * @param prefixes what stands before each question
+ * @param prefixes what stands before each question; default nothing
  */
 export async function scoreItems(
   context: ReadingContext,
   tokenizer: Tokenizer,
   items: readonly QuestionItem[],
-  prefixes: readonly string[],
+  prefixes: readonly string[] = items.map(() => ''),
 ): Promise<ItemScore[]> {
   const prompts = items.map(({ question }, i) => [
     tokenizer.bosTokenId,
