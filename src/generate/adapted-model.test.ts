@@ -99,17 +99,24 @@ test('the doctor names it', async () => {
   assert.match(checks.find(({ name }) => name === 'device cpu')?.detail ?? '', /^llama \+ random, \d/);
 });
 
-test('what ships is found by its folder; another model opens without it', async () => {
-  const shipped = shippedAdapters(join(folder.path, 'shipped'));
+test('what ships for a model is its default; another model opens without', async () => {
+  const shipped = join(folder.path, 'shipped');
   assert.deepEqual(
-    shipped.map(({ path, card }) => [path, card.name]),
+    shippedAdapters(shipped).map(({ path, card }) => [path, card.name]),
     [[adapter, 'random']],
   );
   assert.deepEqual(readdirSync(adapter).sort(), ['README.md', adapterFileName]);
   assert.deepEqual(shippedAdapters(join(folder.path, 'nowhere')), []);
   using tiny = await openFamily('llama');
-  const { adapter: none, file } = await openAdaptedModel(tiny.path);
-  using opened = file;
-  assert.equal(none, null);
-  assert.equal(await opened.fingerprint(), await tiny.fingerprint());
+  const opened = async (path: string, options = {}) => {
+    const { adapter: own, file } = await openAdaptedModel(path, options, shipped);
+    using _file = file;
+    return [own?.card.name ?? null, await file.fingerprint()];
+  };
+  assert.deepEqual(await opened(tiny.path), [null, await tiny.fingerprint()]);
+  const [name, fingerprint] = await opened(model);
+  assert.equal(name, 'random');
+  using base = await openModelFile(model);
+  assert.notEqual(fingerprint, await base.fingerprint());
+  assert.deepEqual(await opened(model, { adapter: null }), [null, await base.fingerprint()]);
 });

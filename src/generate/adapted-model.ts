@@ -46,12 +46,17 @@ export function shippedAdapters(folder: string = shippedFolder): ShippedAdapter[
 /**
  * Opens a model file with its adapter merged; the merged matrices are kept in the models folder, so that only the first
  * time takes seconds.
+ * @param shipped where adapters that ship are looked for
  * @throws Memory3Error "mismatch" if the adapter is another model's, and what opening either throws.
  */
-export async function openAdaptedModel(modelPath: string, options: AdapterOptions = {}): Promise<AdaptedModel> {
+export async function openAdaptedModel(
+  modelPath: string,
+  options: AdapterOptions = {},
+  shipped: string = shippedFolder,
+): Promise<AdaptedModel> {
   using opening = new DisposableStack();
   const base = opening.use(await openModelFile(modelPath));
-  const path = options.adapter === undefined ? await shippedFor(base) : options.adapter;
+  const path = options.adapter === undefined ? await shippedFor(base, shipped) : options.adapter;
   if (path === null) {
     opening.move();
     return { file: base, adapter: null };
@@ -66,9 +71,9 @@ export async function openAdaptedModel(modelPath: string, options: AdapterOption
   return { file, adapter };
 }
 
-async function shippedFor(base: ModelFile): Promise<string | null> {
+async function shippedFor(base: ModelFile, folder: string): Promise<string | null> {
   // A fingerprint is a look through the whole file: only asked for where the name fits.
-  const candidates = shippedAdapters().filter(({ card }) => card.base.name === base.name);
+  const candidates = shippedAdapters(folder).filter(({ card }) => card.base.name === base.name);
   if (candidates.length === 0) return null;
   const fingerprint = await base.fingerprint();
   return candidates.find(({ card }) => card.base.fingerprint === fingerprint)?.path ?? null;
