@@ -1,11 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 /** A folder that is gone after its test. */
 export interface TemporaryFolder extends Disposable {
   readonly path: string;
-  /** Writes a file into it and returns its path. */
+  /** Writes a file into it, with the folders that its name has, and returns its path. */
   write(name: string, content: string | Uint8Array): string;
 }
 
@@ -15,6 +15,7 @@ export function temporaryFolder(): TemporaryFolder {
     path,
     write(name, content) {
       const file = join(path, name);
+      mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, content);
       return file;
     },

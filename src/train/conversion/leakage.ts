@@ -2,11 +2,11 @@
  * Keeps texts out of training that also occur in what is held out: the same passage may stand in two data sets, a policy
  * on two sites, an article in an encyclopedia's dump.
  *
- * A text leaks if, of any hundred words of it in a row, more than a fifth of the runs of eight words occur in a held-out text.
+ * A text leaks if, of any fifty words of it in a row, more than a fifth of the runs of eight words occur in a held-out text.
  */
 
 const runLength = 8;
-const blockWords = 100;
+const blockWords = 50;
 const tolerated = 0.2;
 
 export interface LeakageGuard {
