@@ -42,8 +42,13 @@ export function chooseProfile(
     keptTokens: checked.keptTokens ?? defaults.keptTokens,
     scoring: checked.scoring ?? defaults.scoring,
     storage: checked.storage ?? defaults.storage,
-    header: [tokenizer.bosTokenId, ...tokenizer.encode(headerText)],
+    header: memoryHeader(tokenizer),
   };
+}
+
+/** Token ids of the modified bos, "<bos>Reference:". */
+export function memoryHeader(tokenizer: Pick<Tokenizer, 'bosTokenId' | 'encode'>): [number, ...number[]] {
+  return [tokenizer.bosTokenId, ...tokenizer.encode(headerText)];
 }
 
 /** Token ids of the instruction before the second copy of a reference. */

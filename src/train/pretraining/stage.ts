@@ -1,0 +1,235 @@
+/**
+ * One stage of pretraining as a run in a folder: a new model's, or the next one of a run that is finished.
+ *
+ * A stage that follows another begins with its weights, a fresh optimiser and a schedule of its own, on the sequences that
+ * come next in the same order. When it is done the model lies in the run's folder under `model`.
+ */
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { checkOptions, Memory3Error } from '../../errors.ts';
+import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
+import type { ModelSource } from '../../memory/model.ts';
+import { memoryProfileSchema } from '../../memory/profile.ts';
+import type { ModelConfig } from '../../model/config.ts';
+import { openModelFile } from '../../model/open.ts';
+import type { TensorToWrite } from '../../model/safetensors-writer.ts';
+import { Device, type DeviceOptions } from '../../runtime/device.ts';
+import { sequenceOrder } from '../data/order.ts';
+import type { RunEvent } from '../log.ts';
+import { ModelTrainer } from '../model-trainer.ts';
+import { type RunResult, runTraining } from '../run.ts';
+import { readRunConfig } from '../run-folder.ts';
+import { initialWeights, type ModelShape, modelShapeSchema, newModelConfig } from '../scratch/new-model.ts';
+import { saveModel } from '../scratch/save-model.ts';
+import { openPrepared, type PreparedTraining } from './prepared.ts';
+import { Pretraining } from './pretraining.ts';
+import type { SequenceSource } from './sequences.ts';
+
+const positive = z.int().positive();
+
+/** How a stage goes. */
+export const stageSettingsSchema = z.strictObject({
+  steps: positive,
+  /** The largest learning rate. */
+  rate: z.number().positive(),
+  /** Steps, or a share of them below 1, in which the rate rises. */
+  warmup: z.number().nonnegative().default(0.05),
+  /** Steps, or a share of them below 1, in which it falls to zero. */
+  decay: z.number().nonnegative().default(0.1),
+  /** Sequences of a step, and of a pass through the model. */
+  stepSequences: positive.default(4),
+  passSequences: positive.default(4),
+  /** Sequences that a validation measures, and steps between two of them. */
+  validationSequences: positive.default(32),
+  validateEvery: positive.default(64),
+  checkpointEvery: positive.default(64),
+});
+export type StageSettings = z.input<typeof stageSettingsSchema>;
+
+/** What of the loss of a model of a few million parameters was found to be good. */
+export const stageRates = { first: 1.5e-3, next: 1e-3 } as const;
+
+/** The paper's choice (3.3), which suits a model that is trained for it. */
+export const pretrainedProfile = { layers: 'first-half', keptTokens: 8, scoring: 'received', storage: 'int8' } as const;
+
+export interface StageOptions extends StageSettings {
+  /** The run's. */
+  readonly folder: string;
+  /** As `prepareTraining` makes it. */
+  readonly corpus: string;
+  /** A new model, or the folder of the run to go on from. */
+  readonly model: { readonly shape: ModelShape; readonly seed: number } | { readonly from: string };
+  /** What differs from `pretrainedProfile`; null: a stage without memories. */
+  readonly memory: ProfileChoice | null;
+  readonly device?: DeviceOptions;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: RunEvent) => void;
+}
+
+export interface StageResult extends RunResult {
+  /** The model's folder; there if the stage is finished. */
+  readonly model: string;
+  /** How often the corpus was seen, by this stage and those before it. */
+  readonly epochs: number;
+}
+
+/** What stands in the configuration of a stage's run. */
+const stageConfigSchema = z.strictObject({
+  kind: z.literal('pretraining'),
+  corpus: z.strictObject({
+    path: z.string(),
+    checksum: z.int(),
+    sequences: z.int(),
+    sequenceLength: z.int(),
+    /** What was found for the chunks; null without memories. */
+    references: z.string().nullable(),
+  }),
+  model: z.union([
+    z.strictObject({ shape: modelShapeSchema, seed: z.int() }),
+    z.strictObject({ from: z.string(), fingerprint: z.string() }),
+  ]),
+  memory: memoryProfileSchema.nullable(),
+  firstDraw: z.int().nonnegative(),
+  stepSequences: positive,
+  passSequences: positive,
+  validationSequences: positive,
+  device: z.looseObject({}),
+});
+
+/** Changed, the corpus is seen in another order. */
+const orderSeed = 1;
+
+/**
+ * Runs a stage, or goes on with it; a finished one is left as it is.
+ * @throws Memory3Error "usage" for wrong options, or memories on a corpus without knowledge; "not-found" if `from` is not
+ *   finished; what `runTraining` throws.
+ */
+export async function runStage(options: StageOptions): Promise<StageResult> {
+  const { folder, corpus: corpusFolder, model, memory, device: deviceOptions = {}, signal, onEvent, ...rest } = options;
+  const settings = checkOptions(stageSettingsSchema, rest);
+  using prepared = openPrepared(corpusFolder);
+  await using begun = await beginModel(model, prepared);
+  const profile =
+    memory === null
+      ? null
+      : chooseProfile(begun.source.config, prepared.tokenizer, { ...pretrainedProfile, ...memory });
+  if (profile?.scoring === 'random' || profile?.scoring === 'reconstruction') {
+    throw new Memory3Error('usage', `Training cannot choose tokens by ${profile.scoring} scores while it goes on.`, {
+      remedy: 'Choose --scoring received, received-unnormalised or value-norm.',
+    });
+  }
+  const sources = sourcesOf(prepared);
+  if (profile !== null && sources.train.references === null) {
+    throw new Memory3Error('usage', `${corpusFolder} has no knowledge to make memories of.`, {
+      remedy: 'Prepare it again with --knowledge or --knowledge-share.',
+    });
+  }
+  const { train } = prepared.corpus;
+  const config: z.output<typeof stageConfigSchema> = {
+    kind: 'pretraining',
+    corpus: {
+      path: resolve(corpusFolder),
+      checksum: train.checksum,
+      sequences: train.count,
+      sequenceLength: train.sequenceLength,
+      references: profile === null ? null : (prepared.references?.train.fingerprint ?? null),
+    },
+    model: begun.described,
+    memory: profile,
+    firstDraw: begun.firstDraw,
+    stepSequences: settings.stepSequences,
+    passSequences: settings.passSequences,
+    validationSequences: settings.validationSequences,
+    device: { ...deviceOptions },
+  };
+  await using device = new Device(deviceOptions);
+  await using trainer = await ModelTrainer.open(begun.source, device, {
+    lora: null,
+    longest: train.sequenceLength,
+  });
+  const training = new Pretraining({
+    trainer,
+    source: sources.train,
+    validation: sources.validation,
+    order: sequenceOrder(orderSeed, train.count),
+    ...config,
+  });
+  const { steps, rate, warmup, decay, validateEvery, checkpointEvery } = settings;
+  const result = await runTraining(training, {
+    folder,
+    config,
+    mayChange: ['corpus.path', 'device', 'model.from'],
+    steps,
+    schedule: { kind: 'warmup-stable-decay', rate, warmup, decay },
+    validateEvery: sources.validation.tokens.count === 0 ? null : validateEvery,
+    checkpointEvery,
+    ...(signal === undefined ? {} : { signal }),
+    ...(onEvent === undefined ? {} : { onEvent }),
+  });
+  const place = join(folder, modelFolder);
+  if (result.finished) {
+    saveModel(place, { config: begun.source.config, tokenizer: prepared.tokenizerFiles }, await trainer.tensors());
+  }
+  return { ...result, model: place, epochs: (begun.firstDraw + result.step * settings.stepSequences) / train.count };
+}
+
+const modelFolder = 'model';
+
+/** The settings that a stage of a run had, for the next one. @throws Memory3Error "mismatch" if it was no pretraining. */
+export function readStage(folder: string) {
+  const { settings, config } = readRunConfig(folder);
+  const parsed = stageConfigSchema.safeParse(config);
+  if (!parsed.success) {
+    throw new Memory3Error('mismatch', `${folder} is the run of something else than pretraining.`, {
+      remedy: 'Name the folder of a run of `memory3 train warmup` or `memory3 train continual`.',
+    });
+  }
+  return { settings, config: parsed.data, model: join(folder, modelFolder) };
+}
+
+/** The sequences of a prepared folder, with the references that their chunks found. */
+export function sourcesOf({ corpus, references }: PreparedTraining): {
+  readonly train: SequenceSource;
+  readonly validation: SequenceSource;
+} {
+  return {
+    train: { tokens: corpus.train, references: references?.train ?? null },
+    validation: { tokens: corpus.validation, references: references?.validation ?? null },
+  };
+}
+
+interface BegunModel extends AsyncDisposable {
+  readonly source: ModelSource;
+  readonly described: z.output<typeof stageConfigSchema>['model'];
+  readonly firstDraw: number;
+}
+
+async function beginModel(model: StageOptions['model'], prepared: PreparedTraining): Promise<BegunModel> {
+  if ('shape' in model) {
+    const shape = checkOptions(modelShapeSchema, model.shape);
+    const config = newModelConfig(shape, prepared.tokenizer.vocabularySize);
+    const source = sourceOf(config, initialWeights(config, model.seed));
+    return { source, described: { shape, seed: model.seed }, firstDraw: 0, [Symbol.asyncDispose]: async () => {} };
+  }
+  const { settings, config, model: path } = readStage(model.from);
+  if (config.corpus.checksum !== prepared.corpus.train.checksum) {
+    throw new Memory3Error('mismatch', `${model.from} was trained on another corpus than ${prepared.folder}.`, {
+      remedy: 'Go on with the corpus of the run.',
+    });
+  }
+  const file = await openModelFile(path);
+  return {
+    source: file,
+    described: { from: resolve(model.from), fingerprint: await file.fingerprint() },
+    firstDraw: config.firstDraw + settings.steps * config.stepSequences,
+    [Symbol.asyncDispose]: async () => file[Symbol.dispose](),
+  };
+}
+
+function sourceOf(config: ModelConfig, tensors: ReadonlyMap<string, TensorToWrite>): ModelSource {
+  const get = (name: string) => {
+    const { shape, data } = tensors.get(name) as TensorToWrite;
+    return { kind: 'dense', shape, data } as const;
+  };
+  return { config, weights: { names: [...tensors.keys()], has: (name) => tensors.has(name), get } };
+}
