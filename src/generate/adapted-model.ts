@@ -43,6 +43,30 @@ export function shippedAdapters(folder: string = shippedFolder): ShippedAdapter[
     .map((path) => ({ path, card: readAdapterCard(path) }));
 }
 
+export interface ModelAndAdapter extends Disposable {
+  readonly base: ModelFile;
+  readonly adapter: Adapter | null;
+}
+
+/**
+ * Opens a model file and its adapter side by side, for what trains them further.
+ * @param shipped where adapters that ship are looked for
+ * @throws Memory3Error as `openAdaptedModel`.
+ */
+export async function openModelAndAdapter(
+  modelPath: string,
+  options: AdapterOptions = {},
+  shipped: string = shippedFolder,
+): Promise<ModelAndAdapter> {
+  using opening = new DisposableStack();
+  const base = opening.use(await openModelFile(modelPath));
+  const path = options.adapter === undefined ? await shippedFor(base, shipped) : options.adapter;
+  const found = path !== null && isHuggingFaceReference(path) ? await fetchModel(path, options.fetch) : path;
+  const adapter = found === null ? null : opening.use(await openAdapter(found, base));
+  const resources = opening.move();
+  return { base, adapter, [Symbol.dispose]: () => resources.dispose() };
+}
+
 /**
  * Opens a model file with its adapter merged; the merged matrices are kept in the models folder, so that only the first
  * time takes seconds.
@@ -54,16 +78,8 @@ export async function openAdaptedModel(
   options: AdapterOptions = {},
   shipped: string = shippedFolder,
 ): Promise<AdaptedModel> {
-  using opening = new DisposableStack();
-  const base = opening.use(await openModelFile(modelPath));
-  const path = options.adapter === undefined ? await shippedFor(base, shipped) : options.adapter;
-  if (path === null) {
-    opening.move();
-    return { file: base, adapter: null };
-  }
-  const found = isHuggingFaceReference(path) ? await fetchModel(path, options.fetch) : path;
-  const adapter = opening.use(await openAdapter(found, base));
-  opening.move();
+  const { base, adapter } = await openModelAndAdapter(modelPath, options, shipped);
+  if (adapter === null) return { file: base, adapter };
   const file = mergeAdapter(base, adapter, {
     cacheFolder: join(modelsFolder(options.fetch?.env), 'merged'),
     ...(options.fetch?.onNotice !== undefined && { onNotice: options.fetch.onNotice }),

@@ -7,8 +7,8 @@
  *   plain layers   [ header | tokens ]
  *   memory layers  [ M memories of k slots | header | tokens ]
  *
- * Positions: references and header at 0..127, a sequence that sees references from 128 on, one that sees none from 0 on
- * and without the header, as the ordinary model (paper 3.2).
+ * Positions: references and header at 0..127, a sample that sees references from 128 on, one that sees none from 0 on and
+ * without the header, as the ordinary model (paper 3.2). Of packed samples each does as it would alone.
  */
 import { trainerNames } from '../graph/trainer-inputs.ts';
 import { writerNames } from '../graph/writer.ts';
@@ -22,10 +22,12 @@ export interface TrainingSequence {
   readonly tokens: readonly number[];
   /** `weights[i]` weighs -log P(tokens[i] | what stands before it); `weights[0]` counts for nothing. */
   readonly weights: readonly number[];
-  /** References seen by each chunk, as indices into the batch's; one entry where the sequence is one chunk. */
+  /** References loaded for each chunk, as indices into the batch's; one entry where the sequence is one chunk. */
   readonly chunks: readonly (readonly number[])[];
   /** Which sample a token belongs to, where several are packed: positions restart with each and none sees another. */
   readonly samples?: readonly number[];
+  /** References that each sample sees of those loaded for its chunk; default all. */
+  readonly seen?: readonly (readonly number[])[];
 }
 
 /** What one pass through the model learns from. */
@@ -74,13 +76,13 @@ export function batchInputs(config: ModelConfig, batch: TrainingBatch, memory: B
   const targets: number[] = [];
   const weights: number[] = [];
   for (const [element, sequence] of sequences.entries()) {
-    const seesReferences = memory !== undefined && sequence.chunks.some((references) => references.length > 0);
+    const readers = memory === undefined ? new Set() : samplesWithReferences(sequence, memory.chunkTokens);
     const offset = element * length;
     let start = 0;
     for (let i = 0; i + 1 < sequence.tokens.length; i++) {
       if (i > 0 && sampleOf(sequence, i) !== sampleOf(sequence, i - 1)) start = i;
       tokens[offset + i] = BigInt(sequence.tokens[i] as number);
-      positions[offset + i] = BigInt((seesReferences ? referenceTokens : 0) + i - start);
+      positions[offset + i] = BigInt((readers.has(sampleOf(sequence, i)) ? referenceTokens : 0) + i - start);
       const weight = sequence.weights[i + 1] as number;
       if (weight === 0) continue;
       rows.push(offset + i);
@@ -110,13 +112,34 @@ export function batchInputs(config: ModelConfig, batch: TrainingBatch, memory: B
     [names.bias('memory')]: contextBias(config, sequences, length, seen),
     ...(memory.profile.layers.length === config.layers
       ? {}
-      : { [names.bias('plain')]: contextBias(config, sequences, length, { header, memories: 0, slots: [] }) }),
+      : { [names.bias('plain')]: contextBias(config, sequences, length, { ...seen, memories: 0 }) }),
   });
   return { inputs, weight, tokens: size * length + references.tokens };
 }
 
 function sampleOf({ samples }: TrainingSequence, token: number): number {
   return samples?.[token] ?? 0;
+}
+
+/** References that a token's sample sees, as far as they are loaded for its chunk. */
+function seenBy(sequence: TrainingSequence, token: number): readonly number[] | undefined {
+  return sequence.seen?.[sampleOf(sequence, token)];
+}
+
+function seesReferences(sequence: TrainingSequence, token: number): boolean {
+  const seen = seenBy(sequence, token);
+  return seen === undefined ? sequence.chunks.some((references) => references.length > 0) : seen.length > 0;
+}
+
+/** References of a token's chunk. */
+function recalledAt({ chunks }: TrainingSequence, token: number, chunkTokens: number | null): readonly number[] {
+  return chunks[chunkTokens === null ? 0 : Math.floor(token / chunkTokens)] ?? [];
+}
+
+/** The samples of a sequence that see references: they see the header too, and begin behind it. */
+function samplesWithReferences(sequence: TrainingSequence, chunkTokens: number | null): Set<number> {
+  const readers = sequence.tokens.keys().filter((token) => recalledAt(sequence, token, chunkTokens).length > 0);
+  return new Set(readers.map((token) => sampleOf(sequence, token)));
 }
 
 function integers(shape: readonly number[], values: readonly number[]): TensorData {
@@ -146,6 +169,7 @@ interface Seen {
   readonly slots: readonly number[];
   /** Slots of each memory. */
   readonly kept?: number;
+  /** Tokens of a chunk. */
   readonly chunk?: number | null;
 }
 
@@ -159,18 +183,17 @@ function contextBias(
   const width = memories * kept + header + length;
   const data = new Float32Array(sequences.length * length * width).fill(masked);
   for (const [element, sequence] of sequences.entries()) {
-    const seesReferences = sequence.chunks.some((references) => references.length > 0);
+    const readers = samplesWithReferences(sequence, chunk);
     let start = 0;
     for (let i = 0; i < length; i++) {
       if (i > 0 && sampleOf(sequence, i) !== sampleOf(sequence, i - 1)) start = i;
       const row = (element * length + i) * width;
       const own = row + memories * kept + header;
       data.fill(0, own + Math.max(start, i + 1 - (slidingWindow ?? length)), own + i + 1);
-      if (!seesReferences) continue;
+      if (!readers.has(sampleOf(sequence, i))) continue;
       data.fill(0, own - header, own);
       if (memories === 0) continue;
-      const recalled = sequence.chunks[chunk === null ? 0 : Math.floor(i / chunk)] ?? [];
-      for (const [place, reference] of recalled.entries()) {
+      for (const [place, reference] of recalledAt(sequence, i, chunk).entries()) {
         data.fill(0, row + place * kept, row + place * kept + (slots[reference] as number));
       }
     }
