@@ -208,7 +208,7 @@ async function beginModel(model: StageOptions['model'], prepared: PreparedTraini
   if ('shape' in model) {
     const shape = checkOptions(modelShapeSchema, model.shape);
     const config = newModelConfig(shape, prepared.tokenizer.vocabularySize);
-    const source = sourceOf(config, initialWeights(config, model.seed));
+    const source = newModelSource(config, model.seed);
     return { source, described: { shape, seed: model.seed }, firstDraw: 0, [Symbol.asyncDispose]: async () => {} };
   }
   const { settings, config, model: path } = readStage(model.from);
@@ -226,7 +226,9 @@ async function beginModel(model: StageOptions['model'], prepared: PreparedTraini
   };
 }
 
-function sourceOf(config: ModelConfig, tensors: ReadonlyMap<string, TensorToWrite>): ModelSource {
+/** A model of random numbers, in memory. */
+export function newModelSource(config: ModelConfig, seed: number): ModelSource {
+  const tensors = initialWeights(config, seed);
   const get = (name: string) => {
     const { shape, data } = tensors.get(name) as TensorToWrite;
     return { kind: 'dense', shape, data } as const;
