@@ -194,28 +194,40 @@ const concat = single((dy, { builder, operator, inputs, wanted }) => {
 const split: Rule = ({ builder, operator, outputs, gradients }) => {
   const parts = gradients.map((gradient, i) => {
     if (gradient !== undefined) return gradient;
-    const shape = builder.apply('Shape', [outputs[i] as string]);
-    return builder.apply('Expand', [builder.number(0), shape]);
+    return zerosOf(builder, builder.apply('Shape', [outputs[i] as string]));
   });
   return [builder.apply('Concat', parts, { axis: operator.attributes.axis as number })];
 };
 
-/** y[i] = x[index[i]] along axis 0: dx[j] = sum of dy[i] where index[i] = j. */
+/**
+ * y[i] = x[index[i]] along axis 0: dx[j] = sum of dy[i] where index[i] = j. Not by ScatterND: ONNX Runtime adds the slices of
+ * several threads at once without a lock, so that sums over equal indices lose some of their terms.
+ */
 const gather = single((dy, { builder, operator, inputs }) => {
   if (operator.attributes.axis !== 0) throw new Error('no rule for Gather along another axis than 0');
   const [x, indices] = inputs as [string, string];
-  const zeros = builder.apply('Expand', [builder.number(0), builder.apply('Shape', [x])]);
-  const rows = builder.apply('Unsqueeze', [indices, builder.integers([-1])]);
-  return [builder.apply('ScatterND', [zeros, rows, dy], { reduction: 'add' })];
+  const shape = builder.apply('Shape', [x]);
+  const zeros = builder.apply('Reshape', [zerosOf(builder, shape), builder.integers([0, -1])]);
+  const column = builder.apply('Reshape', [indices, builder.integers([-1, 1])]);
+  const width = builder.apply('Shape', [zeros], { start: 1 });
+  const flat = builder.apply('Concat', [builder.apply('Shape', [column], { start: 0, end: 1 }), width], { axis: 0 });
+  const everyColumn = builder.apply('Expand', [column, flat]);
+  const attributes = { axis: 0, reduction: 'add' };
+  const rows = builder.apply('Reshape', [dy, flat]);
+  return [builder.apply('Reshape', [builder.apply('ScatterElements', [zeros, everyColumn, rows], attributes), shape])];
 });
 
 /** y[..., i, ...] = x[..., index[..., i, ...], ...]: dx collects dy where it came from. */
 const gatherElements = single((dy, { builder, operator, inputs }) => {
-  const [x, indices] = inputs as [string, string];
-  const zeros = builder.apply('Expand', [builder.number(0), builder.apply('Shape', [x])]);
+  const [x, indices] = inputs;
+  const zeros = zerosOf(builder, builder.apply('Shape', [x as string]));
   const axis = operator.attributes.axis as number;
-  return [builder.apply('ScatterElements', [zeros, indices, dy], { axis, reduction: 'add' })];
+  return [builder.apply('ScatterElements', [zeros, indices as string, dy], { axis, reduction: 'add' })];
 });
+
+function zerosOf(builder: GraphBuilder, shape: string): string {
+  return builder.apply('Expand', [builder.number(0), shape]);
+}
 
 /** y = x repeated along its first axis of length 1: dx = sum of the repetitions. */
 const expand = single((dy, { builder }) => [builder.apply('ReduceSum', [dy, builder.integers([0])], { keepdims: 1 })]);

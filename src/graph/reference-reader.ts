@@ -63,7 +63,7 @@ export class ReferenceReader {
     const repeats = builder.integers([1, 1, group, 1]);
     const shape = ['references', 1, 'reference_length', 'reference_length'];
     const bias = builder.input(names.referenceBias, 'float32', shape);
-    this.#bias = { references: builder.apply('Tile', [bias, repeats]), header: headerBias(builder, header, group) };
+    this.#bias = { references: builder.apply('Tile', [bias, repeats]), header: headerBias(builder, config, header) };
     this.#masks = scoring === null ? undefined : scoreMasks(builder, scoring, repeats);
     this.#recalled = builder.input(names.recalled, 'int64', ['chunks', 'memories']);
     this.#hidden = this.#embed();
@@ -169,10 +169,12 @@ export class ReferenceReader {
   }
 }
 
-/** Causal, `[1, 1, group * header, header]`. */
-function headerBias(builder: GraphBuilder, header: number, group: number): string {
-  const bias = Float32Array.from({ length: group * header * header }, (_, i) =>
-    i % header <= Math.floor(i / header) % header ? 0 : -1e30,
-  );
+/** Causal as far back as a sliding window reaches, `[1, 1, group * header, header]`. */
+function headerBias(builder: GraphBuilder, config: ModelConfig, header: number): string {
+  const group = config.heads / config.kvHeads;
+  const bias = Float32Array.from({ length: group * header * header }, (_, i) => {
+    const distance = (Math.floor(i / header) % header) - (i % header);
+    return distance >= 0 && distance < (config.slidingWindow ?? header) ? 0 : -1e30;
+  });
   return builder.constant('header_bias', 'float32', [1, 1, group * header, header], bias);
 }

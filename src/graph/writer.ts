@@ -80,7 +80,7 @@ export function buildWriter(config: ModelConfig, weights: Weights, options: Writ
 export interface ScoreMasks {
   /** `[batch, 1, group * length, 1]`, 1 for the queries that count. */
   readonly queryMask: string;
-  /** `[batch, 1, 1, length]`, only for normalised attention. */
+  /** `[batch, 1, 1, length]`, 0 for the keys that count; for scores from queries and keys before RoPE. */
   readonly keyBias: string | undefined;
 }
 
@@ -89,9 +89,9 @@ export function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats
   return {
     queryMask: builder.apply('Tile', [mask, repeats]),
     keyBias:
-      scoring === 'received' || scoring === 'value-norm'
-        ? builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length'])
-        : undefined,
+      scoring === 'reconstruction'
+        ? undefined
+        : builder.input(writerNames.keyBias, 'float32', ['batch', 1, 1, 'length']),
   };
 }
 
@@ -108,14 +108,15 @@ export function layerScores(
   if (scoring === 'reconstruction') {
     return reduceRows('ReduceMax', builder.apply('Mul', [outputs.probabilities, queryMask]));
   }
-  const plain = transformer.scores(outputs.plainQueries, outputs.plainKeys);
-  if (keyBias !== undefined) {
-    const shares = builder.apply('Softmax', [builder.apply('Add', [plain, keyBias])], { axis: -1 });
-    const received = reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask]));
-    if (scoring === 'received') return received;
-    const norms = builder.apply('ReduceL2', [outputs.values, builder.integers([3])], { keepdims: 0 });
-    return builder.apply('Mul', [received, norms]);
+  const products = transformer.scores(outputs.plainQueries, outputs.plainKeys);
+  const plain = builder.apply('Add', [products, keyBias as string]);
+  if (scoring === 'received-unnormalised') {
+    // log(1) = 0 for the queries that count, log(0) = -infinity for the others.
+    return reduceRows('ReduceLogSumExp', builder.apply('Add', [plain, builder.apply('Log', [queryMask])]));
   }
-  // log(1) = 0 for the queries that count, log(0) = -infinity for the others.
-  return reduceRows('ReduceLogSumExp', builder.apply('Add', [plain, builder.apply('Log', [queryMask])]));
+  const shares = builder.apply('Softmax', [plain], { axis: -1 });
+  const received = reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask]));
+  if (scoring === 'received') return received;
+  const norms = builder.apply('ReduceL2', [outputs.values, builder.integers([3])], { keepdims: 0 });
+  return builder.apply('Mul', [received, norms]);
 }

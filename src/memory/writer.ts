@@ -167,7 +167,7 @@ function graphScoring({ keptTokens, scoring }: MemoryProfile): GraphScoring {
  * Causal: a token sees itself and what stands before it, as far back as a sliding window reaches. Padding stands behind
  * every real token, so it needs no mask.
  */
-function causalBias(batch: number, length: number, window: number | null): Float32Array {
+export function causalBias(batch: number, length: number, window: number | null): Float32Array {
   const bias = new Float32Array(batch * length * length).fill(masked);
   for (let row = 0; row < batch * length; row++) {
     const token = row % length;
@@ -195,9 +195,9 @@ function scoreInputs(
   }
   return {
     [writerNames.queryMask]: { type: 'float32', shape: [batch, 1, length, 1], data: queryMask },
-    ...(scoring === 'received' || scoring === 'value-norm'
-      ? { [writerNames.keyBias]: { type: 'float32', shape: [batch, 1, 1, length], data: keyBias } }
-      : {}),
+    ...(scoring === 'reconstruction'
+      ? {}
+      : { [writerNames.keyBias]: { type: 'float32', shape: [batch, 1, 1, length], data: keyBias } }),
   } as const;
 }
 

@@ -13,7 +13,7 @@
 import { trainerNames } from '../graph/trainer-inputs.ts';
 import { writerNames } from '../graph/writer.ts';
 import { type MemoryProfile, referenceTokens } from '../memory/profile.ts';
-import { masked } from '../memory/writer.ts';
+import { causalBias, masked } from '../memory/writer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { TensorData } from '../runtime/device.ts';
 
@@ -211,8 +211,7 @@ function referenceInputs(config: ModelConfig, bodies: readonly (readonly number[
   const count = bodies.length;
   const tokens = new Int32Array(count * length);
   const positions = Array.from({ length: count * length }, (_, i) => i % length);
-  const bias = new Float32Array(count * length * length).fill(masked);
-  for (let row = 0; row < count * length; row++) bias.fill(0, row * length, row * length + (row % length) + 1);
+  const bias = causalBias(count, length, config.slidingWindow);
   for (const [reference, body] of bodies.entries()) tokens.set([...header, ...body], reference * length);
   const longest = Math.max(...bodies.map(({ length: own }) => own));
   const kept = summaryTokens > 0 ? summaryTokens : keptTokens === 'all' ? longest : Math.min(keptTokens, longest);
@@ -233,7 +232,7 @@ function referenceInputs(config: ModelConfig, bodies: readonly (readonly number[
   } else if (chosen !== undefined) {
     given((reference, plane) => (chosen[reference]?.[plane] ?? []).map((token) => header.length + token));
   } else {
-    Object.assign(inputs, scoreInputs(bodies, header.length, length, kept, profile));
+    Object.assign(inputs, scoreInputs(bodies, header.length, length, kept));
   }
   return {
     inputs,
@@ -248,7 +247,6 @@ function scoreInputs(
   header: number,
   length: number,
   kept: number,
-  { scoring }: MemoryProfile,
 ): Record<string, TensorData> {
   const count = bodies.length;
   const keyBias = new Float32Array(count * length).fill(masked);
@@ -261,9 +259,7 @@ function scoreInputs(
   return {
     [writerNames.queryMask]: { type: 'float32', shape: [count, 1, length, 1], data: queryMask },
     [trainerNames.keptCount]: integers([1], [kept]),
-    ...(scoring === 'received' || scoring === 'value-norm'
-      ? { [writerNames.keyBias]: { type: 'float32', shape: [count, 1, 1, length], data: keyBias } }
-      : {}),
+    [writerNames.keyBias]: { type: 'float32', shape: [count, 1, 1, length], data: keyBias },
   };
 }
 
