@@ -93,7 +93,7 @@ export async function prepareTraining(
   options: PrepareOptions,
 ): Promise<PreparedSummary & { readonly report: CorpusReport }> {
   const { folder, documents, knowledge, openEmbedder, onProgress, signal, tokenizer: given, ...rest } = options;
-  const settings = checkOptions(prepareSettingsSchema, rest);
+  const { vocabularySize, ...settings } = checkOptions(prepareSettingsSchema, rest);
   const paths = pathsIn(folder);
   onDisk(folder, () => {
     mkdirSync(paths.tokenizer, { recursive: true });
@@ -111,7 +111,7 @@ export async function prepareTraining(
     yield* documents();
     if (knowledge !== undefined) yield* knowledge();
   };
-  const files = given ?? (await trainBytePairs(textsOf(counted('tokenizer', both())), settings)).files;
+  const files = given ?? (await trainBytePairs(textsOf(counted('tokenizer', both())), { vocabularySize })).files;
   writeTokenizer(folder, files);
   const tokenizer = openTokenizer(files);
   const isKnowledge = ({ text }: TextDocument) => shareOf(text) < settings.knowledgeShare;

@@ -1,0 +1,60 @@
+/**
+ * What a model makes of the validation sequences without memories and with them, whatever it was trained with: a model that
+ * never saw memories is measured with them too, and the reverse.
+ */
+import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
+import { openModelFile } from '../../model/open.ts';
+import { Device, type DeviceOptions } from '../../runtime/device.ts';
+import { ModelTrainer } from '../model-trainer.ts';
+import { openPrepared } from './prepared.ts';
+import { meanOf, sequenceLosses } from './pretraining.ts';
+import { pretrainedProfile, sourcesOf } from './stage.ts';
+
+export interface EvaluateOptions {
+  /** The model's folder. */
+  readonly model: string;
+  /** As `prepareTraining` makes it, with the model's tokenizer. */
+  readonly corpus: string;
+  /** What differs from `pretrainedProfile`. */
+  readonly memory?: ProfileChoice;
+  /** Most sequences, taken evenly from all; default all. */
+  readonly sequences?: number;
+  readonly passSequences?: number;
+  readonly device?: DeviceOptions;
+  readonly signal?: AbortSignal;
+}
+
+export interface MeasuredLoss {
+  /** Nats per token, mean over the sequences. */
+  readonly loss: number;
+  /** Of each sequence, in one order, so that models can be compared pair by pair. */
+  readonly sequences: readonly number[];
+}
+
+export interface Evaluation {
+  readonly plain: MeasuredLoss;
+  /** Null where the corpus has no knowledge. */
+  readonly memory: MeasuredLoss | null;
+}
+
+/** @throws Memory3Error of opening the model and the corpus. */
+export async function evaluatePretraining(options: EvaluateOptions): Promise<Evaluation> {
+  const { passSequences = 4, sequences = Number.POSITIVE_INFINITY, signal } = options;
+  using prepared = openPrepared(options.corpus);
+  using file = await openModelFile(options.model);
+  const { validation } = sourcesOf(prepared);
+  const profile = chooseProfile(file.config, prepared.tokenizer, { ...pretrainedProfile, ...options.memory });
+  await using device = new Device(options.device ?? {});
+  const longest = prepared.corpus.validation.sequenceLength;
+  await using trainer = await ModelTrainer.open(file, device, { lora: null, longest });
+  const measure = async (memory: typeof profile | null): Promise<MeasuredLoss> => {
+    const losses = await sequenceLosses(trainer, validation, {
+      memory,
+      count: sequences,
+      passSequences,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return { loss: meanOf(losses), sequences: losses };
+  };
+  return { plain: await measure(null), memory: validation.references === null ? null : await measure(profile) };
+}

@@ -1,0 +1,219 @@
+/** From texts to a model that every command opens: prepared with the real embedder, two stages of a tiny model. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { comparableLog } from '../../../test/support/small-network.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { ReadingContext } from '../../memory/context.ts';
+import { LanguageModel } from '../../memory/model.ts';
+import { openModelFile } from '../../model/open.ts';
+import { openTokenizer } from '../../model/open-tokenizer.ts';
+import { openEmbedder } from '../../retrieval/embedder.ts';
+import { Device } from '../../runtime/device.ts';
+import { overlap } from '../data/overlap.ts';
+import { readDocuments, type TextDocument } from '../data/readers.ts';
+import { courseOf, readRunLog } from '../log.ts';
+import { readRunCheckpoint } from '../run-folder.ts';
+import { evaluatePretraining } from './evaluate.ts';
+import { openPrepared, type PrepareOptions, prepareTraining } from './prepared.ts';
+import { lossNames } from './pretraining.ts';
+import { readStage, runStage, type StageOptions } from './stage.ts';
+
+const library = fileURLToPath(new URL('../../../assets/library', import.meta.url));
+const shape = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlpSize: 48, contextLength: 512 };
+
+let folder: TemporaryFolder;
+let device: Device;
+let corpus: string;
+let documents: TextDocument[];
+let options: PrepareOptions;
+before(async () => {
+  folder = temporaryFolder();
+  device = new Device();
+  corpus = join(folder.path, 'corpus');
+  const files = ['amazon-rainforest.md', 'allan-dwan.txt', 'international-atomic-time.txt'];
+  const parts = readDocuments(
+    files.map((name) => join(library, name)),
+    { partCharacters: 1500 },
+  );
+  documents = await Array.fromAsync(parts);
+  options = {
+    folder: corpus,
+    documents: () => documents,
+    vocabularySize: 400,
+    sequenceLength: 128,
+    validation: 0.2,
+    knowledgeShare: 0.4,
+    openEmbedder: () => openEmbedder('all-minilm-l6-v2', device),
+  };
+  await prepareTraining(options);
+});
+after(async () => {
+  await device[Symbol.asyncDispose]();
+  folder[Symbol.dispose]();
+});
+
+describe('prepareTraining', () => {
+  it('gives every document to one side, and every chunk a reference from the other', () => {
+    using prepared = openPrepared(corpus);
+    const { summary, references, tokenizer } = prepared;
+    const { knowledge } = summary;
+    assert.ok(knowledge !== null && references?.validation);
+    const { report, train, validation } = prepared.corpus;
+    assert.equal(report.documents + knowledge.documents, documents.length);
+    assert.ok(knowledge.documents > 2 && report.train.documents > 2 && validation.count > 0);
+    assert.equal(knowledge.train.found + knowledge.train.none, 2 * train.count);
+    assert.ok(knowledge.train.found > knowledge.train.none);
+    for (let index = 0; index < train.count; index++) {
+      for (const { reference } of references.train.choices(index)) {
+        if (reference === null) continue;
+        assert.ok(overlap(train.sequence(index), reference.tokens) <= 0.9);
+        const text = tokenizer.decode(Array.from(reference.tokens)).trim();
+        const sources = documents.filter((document) => document.text.includes(text.slice(0, 40)));
+        assert.ok(sources.length > 0, text);
+      }
+    }
+  });
+
+  it('makes the same again, without texts that are gone', async () => {
+    const files = ['train.tokens', 'train.references', 'validation.references'].map((name) => join(corpus, name));
+    const before = files.map((path) => readFileSync(path));
+    const summary = await prepareTraining(options);
+    assert.deepEqual(
+      files.map((path) => readFileSync(path)),
+      before,
+    );
+    const small = { ...options, folder: join(folder.path, 'small'), documents: () => documents.slice(0, 8) };
+    const extra = () => [documents[8] as TextDocument];
+    const first = await prepareTraining({ ...small, knowledge: extra, knowledgeShare: 0, tokenizer: trained() });
+    assert.equal(first.knowledge?.documents, 1);
+    const other = () => [documents[9] as TextDocument];
+    const second = await prepareTraining({ ...small, knowledge: other, knowledgeShare: 0, tokenizer: trained() });
+    assert.equal(second.knowledge?.documents, 1);
+    assert.equal(summary.knowledge?.documents, documents.length - summary.report.documents);
+  });
+
+  it('is not finished before its end', async () => {
+    const abort = new AbortController();
+    const interrupted = prepareTraining({
+      ...options,
+      folder: join(folder.path, 'half'),
+      signal: abort.signal,
+      onProgress: ({ phase }) => {
+        if (phase === 'train references') abort.abort();
+      },
+    });
+    await assert.rejects(interrupted, { name: 'AbortError' });
+    assert.throws(() => openPrepared(join(folder.path, 'half')), { code: 'not-found', message: /train prepare/ });
+  });
+
+  const trained = () => {
+    using prepared = openPrepared(corpus);
+    return prepared.tokenizerFiles;
+  };
+});
+
+describe('two stages', () => {
+  const settings = {
+    rate: 0.01,
+    stepSequences: 2,
+    passSequences: 2,
+    validationSequences: 3,
+    validateEvery: 4,
+    checkpointEvery: 2,
+    device: { threads: 1 },
+  };
+  const stage = (name: string, changes: Partial<StageOptions>): StageOptions => ({
+    folder: join(folder.path, name),
+    corpus,
+    model: { shape, seed: 7 },
+    memory: null,
+    steps: 8,
+    ...settings,
+    ...changes,
+  });
+  const continual = (name: string, changes: Partial<StageOptions> = {}) =>
+    stage(name, {
+      model: { from: join(folder.path, 'warmup') },
+      memory: { layers: 'first-half' },
+      steps: 6,
+      ...changes,
+    });
+  before(async () => {
+    await runStage(stage('warmup', {}));
+    await runStage(continual('continual'));
+  });
+
+  it('learn, go on where the first has stopped in the corpus, and leave models that open', async () => {
+    const course = (name: string) => courseOf(readRunLog(join(folder.path, name, 'log.jsonl')));
+    const { steps, validations } = course('warmup');
+    assert.equal(steps.length, 8);
+    assert.ok((steps.at(-1)?.loss as number) < (steps[0]?.loss as number) - 0.2);
+    assert.deepEqual(Object.keys(validations.at(-1)?.losses ?? {}), [lossNames.plain]);
+    const next = course('continual');
+    assert.deepEqual(Object.keys(next.validations[0]?.losses ?? {}), [lossNames.plain, lossNames.memory]);
+    // Before its first step the second stage is what the first has left.
+    assert.equal(next.validations[0]?.losses[lossNames.plain], validations.at(-1)?.losses[lossNames.plain]);
+    assert.equal(readStage(join(folder.path, 'continual')).config.firstDraw, 16);
+    using file = await openModelFile(readStage(join(folder.path, 'continual')).model);
+    const model = new LanguageModel(file, device, { precision: 'f32' });
+    await using context = await ReadingContext.open(model, { memory: null });
+    const { bosTokenId, encode } = openTokenizer(file.tokenizerSource());
+    const logits = await context.extend([[bosTokenId, ...encode('The Amazon')]], 'all');
+    assert.ok(logits.data.every(Number.isFinite));
+  });
+
+  it('interrupted and gone on with have bit-identical losses and weights', async () => {
+    for (const [name, make] of [
+      ['warmup', (again: string) => stage(again, {})],
+      ['continual', (again: string) => continual(again)],
+    ] as const) {
+      const again = `${name}-again`;
+      for (const stopAt of [3, null]) {
+        const interrupt = new AbortController();
+        const result = await runStage({
+          ...make(again),
+          signal: interrupt.signal,
+          onEvent: (event) => {
+            if (event.kind === 'step' && event.step === stopAt) interrupt.abort();
+          },
+        });
+        assert.equal(result.finished, stopAt === null);
+        assert.equal(existsSync(result.model), stopAt === null);
+      }
+      const [first, second] = [join(folder.path, name), join(folder.path, again)];
+      assert.deepEqual(comparableLog(second), comparableLog(first));
+      assert.deepEqual(readRunCheckpoint(second).state, readRunCheckpoint(first).state);
+    }
+  });
+
+  it('are measured with memories and without, whichever they were trained with', async () => {
+    for (const name of ['warmup', 'continual']) {
+      const { model } = readStage(join(folder.path, name));
+      const { plain, memory } = await evaluatePretraining({ model, corpus, device: { threads: 1 } });
+      assert.ok(plain.sequences.length > 3 && memory?.sequences.length === plain.sequences.length);
+      assert.ok(Number.isFinite(plain.loss) && Number.isFinite(memory.loss) && memory.loss !== plain.loss);
+    }
+  });
+
+  it('refuse what does not belong together', async () => {
+    await assert.rejects(runStage(continual('continual', { memory: { layers: 'all' } })), {
+      code: 'mismatch',
+      message: /memory\.layers/,
+    });
+    await assert.rejects(runStage(stage('random', { memory: { scoring: 'random' } })), { code: 'usage' });
+    await assert.rejects(runStage(continual('x', { model: { from: folder.path } })), { code: 'not-found' });
+    await assert.rejects(runStage(continual('x', { model: { from: join(folder.path, 'none') } })), {
+      code: 'not-found',
+    });
+    const bare = join(folder.path, 'bare');
+    await prepareTraining({ ...options, folder: bare, knowledgeShare: 0 });
+    await assert.rejects(runStage(stage('y', { corpus: bare, memory: {} })), {
+      code: 'usage',
+      message: /no knowledge/,
+    });
+    await assert.rejects(runStage(continual('z', { corpus: bare })), { code: 'mismatch', message: /another corpus/ });
+  });
+});
