@@ -25,6 +25,11 @@ export type TensorData =
 export interface SessionModel {
   readonly model: Uint8Array;
   readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[];
+  /**
+   * Plan one block of memory for all values of a run, again for each new set of input shapes; default true. Graphs with
+   * gigabytes of values and changing shapes are better without: the blocks of earlier shapes stay allocated.
+   */
+  readonly planMemory?: boolean;
   /** Writes a profile of the runs to files whose names start so; read by `profile.ts`. */
   readonly profilePrefix?: string;
 }

@@ -49,6 +49,7 @@ async function createSession(model: SessionModel, provider: ExecutionProvider, t
     // Each session has threads of its own, which would go on spinning after a run and take the cores from the next
     // session: measured, a question's embedding took a third and its prompt a quarter longer.
     extra: { session: { force_spinning_stop: '1' } },
+    enableMemPattern: model.planMemory ?? true,
     ...(threads > 0 ? { intraOpNumThreads: threads } : {}),
     ...(model.externalData === undefined ? {} : { externalData: model.externalData }),
     ...(model.profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: model.profilePrefix }),

@@ -121,24 +121,21 @@ function sampleOf({ samples }: TrainingSequence, token: number): number {
   return samples?.[token] ?? 0;
 }
 
-/** References that a token's sample sees, as far as they are loaded for its chunk. */
-function seenBy(sequence: TrainingSequence, token: number): readonly number[] | undefined {
-  return sequence.seen?.[sampleOf(sequence, token)];
-}
-
-function seesReferences(sequence: TrainingSequence, token: number): boolean {
-  const seen = seenBy(sequence, token);
-  return seen === undefined ? sequence.chunks.some((references) => references.length > 0) : seen.length > 0;
-}
-
 /** References of a token's chunk. */
 function recalledAt({ chunks }: TrainingSequence, token: number, chunkTokens: number | null): readonly number[] {
   return chunks[chunkTokens === null ? 0 : Math.floor(token / chunkTokens)] ?? [];
 }
 
+/** Whether a token sees a reference of its chunk. */
+function sees(sequence: TrainingSequence, token: number, reference: number): boolean {
+  return sequence.seen?.[sampleOf(sequence, token)]?.includes(reference) ?? true;
+}
+
 /** The samples of a sequence that see references: they see the header too, and begin behind it. */
 function samplesWithReferences(sequence: TrainingSequence, chunkTokens: number | null): Set<number> {
-  const readers = sequence.tokens.keys().filter((token) => recalledAt(sequence, token, chunkTokens).length > 0);
+  const readers = sequence.tokens
+    .keys()
+    .filter((token) => recalledAt(sequence, token, chunkTokens).some((one) => sees(sequence, token, one)));
   return new Set(readers.map((token) => sampleOf(sequence, token)));
 }
 
@@ -194,6 +191,7 @@ function contextBias(
       data.fill(0, own - header, own);
       if (memories === 0) continue;
       for (const [place, reference] of recalledAt(sequence, i, chunk).entries()) {
+        if (!sees(sequence, i, reference)) continue;
         data.fill(0, row + place * kept, row + place * kept + (slots[reference] as number));
       }
     }

@@ -354,7 +354,10 @@ export class ModelTrainer implements AsyncDisposable {
         ...(this.#lora === undefined ? {} : { lora: this.#lora }),
         ...(references === undefined ? {} : { references }),
       };
-      session = this.#device.session(writeOnnx(buildTrainer(this.config, this.#shapes, options)));
+      session = this.#device.session({
+        ...writeOnnx(buildTrainer(this.config, this.#shapes, options)),
+        planMemory: false,
+      });
       this.#sessions.set(key, session);
     }
     return session;

@@ -1,0 +1,131 @@
+/**
+ * The training of a conversion: groups of the mixture, one for each step, as something that a run can drive.
+ *
+ * A model that is to serve several numbers of kept tokens learns them in turn, one in each step. Summary tokens, where
+ * there are any, decide the number themselves.
+ */
+import type { BatchMemory, TrainingBatch, TrainingSequence } from '../batch.ts';
+import type { ModelTrainer } from '../model-trainer.ts';
+import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
+import type { GroupStream, TrainingContext, TrainingGroup } from './group.ts';
+
+export interface ConversionTrainingOptions {
+  readonly trainer: ModelTrainer;
+  readonly stream: GroupStream;
+  /** Null where no context sees memories (the baselines). */
+  readonly memory: Omit<BatchMemory, 'keptTokens' | 'chunkTokens'> | null;
+  /** Numbers of kept tokens, learned in turn. */
+  readonly kept: readonly [number | 'all', ...(number | 'all')[]];
+  /** Groups of what is held out; every validation measures the questions of all of them. */
+  readonly validation: readonly TrainingGroup[];
+  /** Tokens of a sequence into which contexts with memories are packed; longer contexts have one of their own. */
+  readonly sequenceTokens: number;
+  /** Most tokens of one pass; longer groups without references are learned in parts. */
+  readonly passTokens: number;
+}
+
+export class ConversionTraining implements Trainable {
+  readonly #options: ConversionTrainingOptions;
+  /** Groups learned so far. */
+  #position = 0;
+
+  constructor(options: ConversionTrainingOptions) {
+    this.#options = options;
+  }
+
+  async step(rate: number): Promise<StepResult> {
+    const { trainer, stream, kept } = this.#options;
+    const group = stream.group(this.#position);
+    const memory = this.#memory(kept[this.#position % kept.length] as number | 'all');
+    let [sum, weight, tokens] = [0, 0, 0];
+    for (const batch of this.#batches(group)) {
+      const result = await trainer.accumulate(batch, memory);
+      sum += result.sum;
+      weight += result.weight;
+      tokens += result.tokens;
+    }
+    const gradientNorm = await trainer.update(rate);
+    this.#position++;
+    return { loss: sum / weight, tokens, gradientNorm };
+  }
+
+  /** Mean loss of the held-out questions for each number of kept tokens. */
+  async validate(): Promise<Readonly<Record<string, number>>> {
+    const { trainer, memory, kept, validation } = this.#options;
+    const losses: [string, number][] = [];
+    for (const count of memory === null ? ([null] as const) : new Set(kept)) {
+      let [sum, weight] = [0, 0];
+      for (const group of validation) {
+        for (const batch of this.#batches({ ...group, contexts: group.contexts.filter(isQuestion) })) {
+          const result = await trainer.measure(batch, count === null ? undefined : this.#memory(count));
+          sum += result.sum;
+          weight += result.weight;
+        }
+      }
+      losses.push([count === null ? 'questions' : `questions, ${count} kept`, sum / weight]);
+    }
+    return Object.fromEntries(losses);
+  }
+
+  async state(): Promise<TrainingState> {
+    const { tensors, values } = await this.#options.trainer.state();
+    return { tensors, values: { ...values, position: this.#position } };
+  }
+
+  async restore(state: TrainingState): Promise<void> {
+    await this.#options.trainer.restore(state);
+    this.#position = state.values.position as number;
+  }
+
+  #memory(keptTokens: number | 'all'): BatchMemory | undefined {
+    const { memory } = this.#options;
+    return memory === null ? undefined : { ...memory, keptTokens, chunkTokens: null };
+  }
+
+  /**
+   * One batch where references are read, since each is read once, its contexts packed into sequences of `sequenceTokens`;
+   * else as many batches as `passTokens` wants, like lengths together.
+   */
+  #batches({ references, contexts }: TrainingGroup): TrainingBatch[] {
+    const { memory, passTokens, sequenceTokens } = this.#options;
+    const longestFirst = contexts.toSorted((a, b) => b.tokens.length - a.tokens.length);
+    if (memory !== null) return [{ references, sequences: pack(longestFirst, sequenceTokens).map(sequenceOf) }];
+    const batches: TrainingContext[][] = [];
+    for (const context of longestFirst) {
+      const last = batches.at(-1);
+      const longest = last?.[0]?.tokens.length ?? 0;
+      if (last === undefined || longest * (last.length + 1) > passTokens) batches.push([context]);
+      else last.push(context);
+    }
+    return batches.map((part) => ({ references: [], sequences: part.map((context) => sequenceOf([context])) }));
+  }
+}
+
+function isQuestion({ kind }: TrainingContext): boolean {
+  return kind === 'question';
+}
+
+/** First fit: each context goes into the first sequence that has room for it. */
+export function pack(contexts: readonly TrainingContext[], sequenceTokens: number): TrainingContext[][] {
+  const sequences: { contexts: TrainingContext[]; tokens: number }[] = [];
+  for (const context of contexts) {
+    const { length } = context.tokens;
+    const place = sequences.find(({ tokens }) => tokens + length <= sequenceTokens);
+    if (place === undefined) sequences.push({ contexts: [context], tokens: length });
+    else {
+      place.contexts.push(context);
+      place.tokens += length;
+    }
+  }
+  return sequences.map(({ contexts: own }) => own);
+}
+
+function sequenceOf(contexts: readonly TrainingContext[]): TrainingSequence {
+  return {
+    tokens: contexts.flatMap(({ tokens }) => tokens),
+    weights: contexts.flatMap(({ weights }) => weights),
+    chunks: [[...new Set(contexts.flatMap(({ references }) => references))]],
+    samples: contexts.flatMap(({ tokens }, sample) => tokens.map(() => sample)),
+    seen: contexts.map(({ references }) => references),
+  };
+}
