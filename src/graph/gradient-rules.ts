@@ -246,6 +246,7 @@ const rules: Readonly<Record<string, Rule>> = {
   QuickGelu: silu,
   RotaryEmbedding: rotary,
   Reshape: reshape,
+  Unsqueeze: reshape,
   Transpose: transpose,
   Concat: concat,
   Split: split,

@@ -99,8 +99,8 @@ export function addGradients(
   return new Map(found);
 }
 
-/** Operators that make integers or choices: nothing passes back through them. */
-const withoutGradient = new Set(['Shape', 'TopK', 'Cast', 'Unsqueeze']);
+/** Operators that make integers and choices: nothing passes back through them. */
+const withoutGradient = new Set(['Shape', 'TopK']);
 
 /** Every value that depends on one of `sources` in a way that has a gradient, and the sources. */
 function dependents(operators: readonly Operator[], sources: readonly string[]): Set<string> {
