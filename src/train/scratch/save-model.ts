@@ -110,21 +110,31 @@ function descriptionFiles({ config, tokenizer, chatTemplate = null }: ModelDescr
   ]);
 }
 
-/** The base that gives the configuration's frequencies. @throws Memory3Error "unsupported" if there is none. */
+/** Whether a folder can describe a model exactly, so that {@link saveModel} takes it. */
+export function canSaveModel(config: ModelConfig): boolean {
+  return plainRopeBase(config) !== null;
+}
+
 function ropeBase(config: ModelConfig): number {
-  const { architecture, headDim, rope, attentionBias, queryKeyNorm, slidingWindow } = config;
+  const base = plainRopeBase(config);
+  if (base !== null) return base;
+  throw new Memory3Error(
+    'unsupported',
+    `A ${config.architecture} model with its attention or RoPE scaling cannot be written as a folder.`,
+    { remedy: 'Keep what was trained as an adapter of the model that it was trained from.' },
+  );
+}
+
+/** The base that gives the frequencies of a Llama without RoPE scaling; null for any other model. */
+function plainRopeBase({ architecture, headDim, rope, attentionBias, queryKeyNorm, slidingWindow }: ModelConfig) {
   // Frequencies fall from 1 in equal steps, so the last of them gives the base with the least rounding error.
   const last = rope.inverseFrequencies.at(-1) as number;
   const computed = headDim === 2 ? 10_000 : last ** (headDim / (2 - headDim));
   const base = Number(computed.toPrecision(12));
   const same = ropeConfig(headDim, base, { type: 'none' }).inverseFrequencies;
   const isPlain = rope.attentionScale === 1 && rope.inverseFrequencies.every((frequency, i) => frequency === same[i]);
-  if (architecture === 'llama' && isPlain && !attentionBias && !queryKeyNorm && slidingWindow === null) return base;
-  throw new Memory3Error(
-    'unsupported',
-    `A ${architecture} model with ${isPlain ? 'its attention' : 'its RoPE scaling'} cannot be written as a folder.`,
-    { remedy: 'Keep what was trained as an adapter of the model that it was trained from.' },
-  );
+  const isLlama = architecture === 'llama' && !attentionBias && !queryKeyNorm && slidingWindow === null;
+  return isPlain && isLlama ? base : null;
 }
 
 /** Every tensor of the configuration in its shape and nothing else, all of finite numbers. */

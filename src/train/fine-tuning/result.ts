@@ -1,0 +1,135 @@
+/**
+ * What a fine-tuning leaves: an adapter of its base model, or a model of its own.
+ *
+ * LoRA on top of an adapter becomes one adapter. With scales s and s', W + s B A + s' B' A' is W + s' [s/s' B, B'] [A; A'], so the
+ * companions are put side by side: exact, and of the sum of the ranks. Differences and summary tokens stay as they are.
+ *
+ * All weights become a model folder where one can describe the model (a Llama from a folder); else, as for a GGUF file, an adapter of
+ * full differences, which is as large as the model.
+ */
+import { basename, join, resolve } from 'node:path';
+import { loraNames } from '../../graph/parameters.ts';
+import { type Adapter, differenceName, summaryTokensName, writeAdapter } from '../../memory/adapter.ts';
+import type { AdapterCard } from '../../memory/adapter-card.ts';
+import type { MemoryProfile } from '../../memory/profile.ts';
+import type { ModelFile } from '../../model/open.ts';
+import { toDense } from '../../model/quantised.ts';
+import type { TensorToWrite } from '../../model/safetensors-writer.ts';
+import { canSaveModel, saveModel } from '../scratch/save-model.ts';
+
+/** What the adapter's card says beside what is known. */
+export interface ResultCard {
+  /** Of the adapter, as an SPDX expression. */
+  readonly licence: string;
+  /** What was trained on, added to what the adapter beneath was. */
+  readonly data: AdapterCard['data'];
+  /** The command that made it. */
+  readonly training: string;
+  readonly results: AdapterCard['results'];
+}
+
+export interface FineTuned {
+  readonly base: ModelFile;
+  readonly adapter: Adapter | null;
+  readonly profile: MemoryProfile;
+  /** Scale of the companions that were trained; null if all weights were. */
+  readonly loraScale: number | null;
+  /** Of the trainer. */
+  readonly tensors: ReadonlyMap<string, TensorToWrite>;
+}
+
+export interface SavedResult {
+  readonly kind: 'adapter' | 'model';
+  /** A folder. */
+  readonly path: string;
+}
+
+type Tensors = ReadonlyMap<string, TensorToWrite>;
+
+/**
+ * Writes the result into the run's folder, as `adapter` or `model`; one that is there already is replaced.
+ * @throws Memory3Error "disk"; "damaged" or "usage" if a number is not finite.
+ */
+export async function saveResult(run: string, tuned: FineTuned, card: ResultCard): Promise<SavedResult> {
+  const { base, adapter, profile, loraScale, tensors } = tuned;
+  const tokenizer = base.tokenizerSource();
+  if (loraScale === null && tokenizer.kind === 'json' && canSaveModel(base.config)) {
+    const path = join(run, 'model');
+    saveModel(path, { config: base.config, tokenizer, chatTemplate: base.chatTemplate }, tensors);
+    return { kind: 'model', path };
+  }
+  const changes = loraScale === null ? differences(base, tensors) : stacked(tensors, loraScale, adapter);
+  const { layers, keptTokens, scoring, storage } = profile;
+  const path = join(run, 'adapter');
+  writeAdapter(
+    path,
+    {
+      formatVersion: 1,
+      name: basename(resolve(run)).slice(0, 80),
+      createdAt: new Date().toISOString(),
+      base: { name: base.name, fingerprint: await base.fingerprint() },
+      scale: loraScale ?? 1,
+      profile: { layers: [layers[0] as number, ...layers.slice(1)], keptTokens, scoring, storage },
+      matrixWidth: 8,
+      ...card,
+      data: [...(adapter?.card.data ?? []), ...card.data],
+    },
+    withSummaryTokens(changes, adapter),
+    base.config,
+  );
+  return { kind: 'adapter', path };
+}
+
+/** Trained weights less those of the file, where they differ. */
+function differences(base: ModelFile, tensors: Tensors): Map<string, TensorToWrite> {
+  const result = new Map<string, TensorToWrite>();
+  for (const [name, { shape, data }] of tensors) {
+    const before = toDense(base.weights.get(name)).data;
+    const difference = data.map((value, i) => value - (before[i] as number));
+    if (difference.some((value) => value !== 0)) result.set(differenceName(name), { shape, data: difference });
+  }
+  return result;
+}
+
+/** The trained companions beside those of the adapter beneath them. */
+function stacked(tensors: Tensors, scale: number, adapter: Adapter | null): Map<string, TensorToWrite> {
+  const result = new Map(tensors);
+  for (const name of adapter?.changes.names ?? []) {
+    const change = adapter?.changes.get(name);
+    if (change?.difference !== undefined) result.set(differenceName(name), change.difference);
+    if (change?.lowRank === undefined) continue;
+    const { a, b, scale: beneath } = change.lowRank;
+    const names = loraNames(name);
+    const scaled = { shape: b.shape, data: b.data.map((value) => (value * beneath) / scale) };
+    const [ownA, ownB] = [tensors.get(names.a), tensors.get(names.b)];
+    result.set(names.a, ownA === undefined ? a : rowsTogether(a, ownA));
+    result.set(names.b, ownB === undefined ? scaled : columnsTogether(scaled, ownB));
+  }
+  return result;
+}
+
+function rowsTogether(above: TensorToWrite, below: TensorToWrite): TensorToWrite {
+  const columns = above.shape[1] as number;
+  const data = new Float32Array(above.data.length + below.data.length);
+  data.set(above.data);
+  data.set(below.data, above.data.length);
+  return { shape: [data.length / columns, columns], data };
+}
+
+function columnsTogether(left: TensorToWrite, right: TensorToWrite): TensorToWrite {
+  const [rows, leftColumns] = left.shape as [number, number];
+  const rightColumns = right.shape[1] as number;
+  const columns = leftColumns + rightColumns;
+  const data = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    data.set(left.data.subarray(row * leftColumns, (row + 1) * leftColumns), row * columns);
+    data.set(right.data.subarray(row * rightColumns, (row + 1) * rightColumns), row * columns + leftColumns);
+  }
+  return { shape: [rows, columns], data };
+}
+
+function withSummaryTokens(changes: Map<string, TensorToWrite>, adapter: Adapter | null): Tensors {
+  if (adapter === null || adapter.summaryTokens === null) return changes;
+  const { shape, data } = adapter.summaryTokens;
+  return new Map([...changes, [summaryTokensName, { shape, data }]]);
+}
