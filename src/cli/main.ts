@@ -9,6 +9,7 @@ import { addAsk } from './ask.ts';
 import { addBench } from './bench.ts';
 import { addChat } from './chat.ts';
 import type { AddCommand } from './command.ts';
+import { addConvert } from './convert.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodesHelp } from './exit.ts';
 import { createInterrupt, type Interrupt } from './interrupt.ts';
@@ -18,6 +19,7 @@ import { addRemove } from './remove.ts';
 import { runProgram } from './run.ts';
 import { addShow } from './show.ts';
 import { addStats } from './stats.ts';
+import { addTrain } from './train.ts';
 import { addExport, addImport } from './transfer.ts';
 import { addVerify } from './verify.ts';
 
@@ -36,6 +38,8 @@ const commands: readonly AddCommand[] = [
   addChat,
   addDoctor,
   addBench,
+  addConvert,
+  addTrain,
 ];
 
 /** Runs one command line and sets the process's exit code. */

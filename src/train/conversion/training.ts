@@ -15,7 +15,7 @@ export interface ConversionTrainingOptions {
   /** Null where no context sees memories (the baselines). */
   readonly memory: Omit<BatchMemory, 'keptTokens' | 'chunkTokens'> | null;
   /** Numbers of kept tokens, learned in turn. */
-  readonly kept: readonly [number | 'all', ...(number | 'all')[]];
+  readonly kept: readonly (number | 'all')[];
   /** Groups of what is held out; every validation measures the questions of all of them. */
   readonly validation: readonly TrainingGroup[];
   /** Tokens of a sequence into which contexts with memories are packed; longer contexts have one of their own. */

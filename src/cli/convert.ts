@@ -1,0 +1,109 @@
+/** `memory3 convert`: trains a model to write and to read memories. */
+import { basename } from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
+import { openModel } from '../generate/workspace.ts';
+import { defaultLanguageModel } from '../hub/catalogue.ts';
+import { readJsonLines } from '../json-lines.ts';
+import { adapterCardSchema } from '../memory/adapter-card.ts';
+import { conversionSchema, convert } from '../train/conversion/convert.ts';
+import { referenceModes } from '../train/conversion/group.ts';
+import { newCommand, terminalOf } from './command.ts';
+import type { Interrupt } from './interrupt.ts';
+import { addModelFlags, checked, type ModelFlags, modelOptions, number } from './options.ts';
+import { showFetching } from './pull.ts';
+import { showTraining } from './training-progress.ts';
+
+interface ConvertFlags extends ModelFlags {
+  readonly data: string;
+  readonly run: string;
+  readonly out: string;
+  readonly name?: string;
+  readonly mode: (typeof referenceModes)[number];
+  readonly learn: z.output<typeof conversionSchema>['learn'];
+  readonly steps: number;
+  readonly rate: number;
+  readonly rank: number;
+  readonly references: number;
+  readonly contexts: number;
+  readonly summaryTokens: number;
+  readonly seed: number;
+  readonly results?: string;
+  readonly json?: boolean;
+}
+
+export function addConvert(program: Command, interrupt: Interrupt): void {
+  const { shape } = conversionSchema;
+  const defaults = conversionSchema.parse({});
+  const command = newCommand(program, 'convert', 'train a model to write and read memories; makes an adapter', [
+    'convert --data data --run runs/conversion --out my-adapter --layers last-20',
+    'convert smollm2-135m-instruct-q4_1 --data data --run runs/none --out none-adapter --mode none',
+  ])
+    .argument('[model]', 'a known name, a path or hf:owner/repository/file', defaultLanguageModel)
+    .requiredOption('--data <folder>', 'folder of data sets, laid out as docs/training.md says')
+    .requiredOption('--run <folder>', 'where the run is kept; an interrupted one is gone on with')
+    .requiredOption('--out <folder>', 'where the adapter is written')
+    .option('--name <name>', 'name of the adapter (default: that of its folder)')
+    .addOption(
+      checked('--mode <mode>', `how contexts get references: ${referenceModes.join(', ')}`, shape.mode).default(
+        defaults.mode,
+      ),
+    )
+    .addOption(
+      checked('--learn <counts>', 'numbers of kept tokens learned in turn', countsSchema).default(defaults.learn),
+    )
+    .addOption(number('--steps <n>', 'optimiser steps', shape.steps.unwrap()).default(defaults.steps))
+    .addOption(number('--rate <rate>', 'largest learning rate', z.number().positive()).default(defaults.schedule.rate))
+    .addOption(number('--rank <n>', 'rank of the companions', shape.rank.unwrap()).default(defaults.rank))
+    .addOption(
+      number('--references <n>', 'references of a step', shape.references.unwrap()).default(defaults.references),
+    )
+    .addOption(number('--contexts <n>', 'contexts of a step', shape.contexts.unwrap()).default(defaults.contexts))
+    .addOption(
+      number(
+        '--summary-tokens <n>',
+        'learned tokens that are kept instead of chosen ones',
+        shape.summaryTokens.unwrap(),
+      ).default(defaults.summaryTokens),
+    )
+    .addOption(number('--seed <n>', 'draws data and first weights', shape.seed.unwrap()).default(defaults.seed))
+    .option('--results <file>', 'JSON Lines of `bench quality --json`, to stand in the card');
+  addModelFlags(command).action(async (model: string, flags: ConvertFlags) => {
+    const terminal = terminalOf(flags);
+    const signal = interrupt.signal();
+    if (flags.layers === undefined) {
+      throw new Memory3Error('usage', 'Which layers are to be memory layers?', {
+        remedy: 'Give --layers; `memory3 bench layers` measures which serve best.',
+      });
+    }
+    const { data, run, out, mode, learn, steps, rate, rank, references, contexts, summaryTokens, seed } = flags;
+    const results =
+      flags.results === undefined ? [] : readJsonLines(flags.results, adapterCardSchema.shape.results.element);
+    using fetching = showFetching(terminal, signal, flags.offline);
+    await using opened = await openModel({ ...modelOptions(flags), model, adapter: null, fetch: fetching.options });
+    using progress = await showTraining(terminal, { label: `conversion (${mode})`, steps });
+    const options = {
+      ...{ mode, learn, steps, rank, references, contexts, summaryTokens, seed },
+      schedule: { ...defaults.schedule, rate },
+    };
+    const converted = await convert({
+      ...{ opened, profile: opened.profile, data, run, out, options, signal },
+      name: flags.name ?? basename(out),
+      card: { training: `memory3 ${process.argv.slice(2).join(' ')}`, results },
+      onEvent: progress.onEvent,
+      onNotice: terminal.notice,
+    });
+    terminal.result(converted, () =>
+      converted.path === null
+        ? 'Interrupted; the same command goes on from here.'
+        : `The adapter is in ${converted.path}.`,
+    );
+  });
+}
+
+/** "8,32,all" */
+const countsSchema = z
+  .string()
+  .transform((value) => value.split(',').map((part) => (part === 'all' ? part : Number(part))))
+  .pipe(conversionSchema.shape.learn.unwrap());

@@ -1,0 +1,183 @@
+/**
+ * The conversion of a model (`memory3 convert`): low-rank companions are trained until the model writes and reads memories
+ * well, and become an adapter.
+ *
+ * The same training without references, or with references as text, makes the models that a conversion is measured
+ * against: they see the same questions in the same order for the same number of steps.
+ */
+import { z } from 'zod';
+import { checkOptions } from '../../errors.ts';
+import type { OpenedModel } from '../../generate/workspace.ts';
+import { writeAdapter } from '../../memory/adapter.ts';
+import type { AdapterCard } from '../../memory/adapter-card.ts';
+import { type MemoryProfile, memoryProfileSchema, referenceTokens } from '../../memory/profile.ts';
+import type { LoraOptions } from '../lora.ts';
+import { ModelTrainer } from '../model-trainer.ts';
+import { type RunOptions, type RunResult, runTraining } from '../run.ts';
+import { scheduleSchema } from '../schedule.ts';
+import { referenceModes } from './group.ts';
+import { type Material, readMaterial } from './material.ts';
+import { openMixture } from './mixture.ts';
+import { attributions } from './sources.ts';
+import { ConversionTraining } from './training.ts';
+
+const count = z.int().positive();
+
+/** What decides a conversion; the defaults are those of the adapter that ships. */
+export const conversionSchema = z.strictObject({
+  /** How references reach the contexts: as memories, or not at all or as text for the models to compare with. */
+  mode: z.enum(referenceModes).default('memory'),
+  /** Numbers of kept tokens, learned in turn. */
+  learn: z.array(memoryProfileSchema.shape.keptTokens).nonempty().default([8, 32, 8, 'all']),
+  steps: count.default(520),
+  schedule: scheduleSchema.default({ kind: 'warmup-stable-decay', rate: 8e-4, warmup: 20, decay: 0.3, end: 0 }),
+  rank: count.default(32),
+  /** Factor on B A. */
+  scale: z.number().positive().default(2),
+  /** References and contexts of a step. */
+  references: count.default(6),
+  contexts: count.default(20),
+  /** Longest context. */
+  contextTokens: count.default(64),
+  /** Summary tokens appended to each reference; 0 for none. */
+  summaryTokens: z.int().nonnegative().default(0),
+  seed: z.int().min(0).max(0xffff_ffff).default(1),
+});
+export type ConversionOptions = z.input<typeof conversionSchema>;
+type Conversion = z.output<typeof conversionSchema>;
+
+export interface ConvertRequest {
+  /** The base model, without an adapter. */
+  readonly opened: OpenedModel;
+  readonly profile: MemoryProfile;
+  /** Folder of the data sets (docs/training.md says how it is laid out). */
+  readonly data: string;
+  /** Folder of the run; one that was interrupted is gone on with. */
+  readonly run: string;
+  /** Folder of the adapter. */
+  readonly out: string;
+  readonly name: string;
+  readonly options: ConversionOptions;
+  /** Command and results, for the card. */
+  readonly card: Pick<AdapterCard, 'training' | 'results'>;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: RunOptions['onEvent'];
+  readonly onNotice?: (notice: string) => void;
+}
+
+export interface Converted {
+  readonly run: RunResult;
+  /** The adapter's file; null if the run was interrupted. */
+  readonly path: string | null;
+}
+
+/** Groups of held-out questions that every validation measures. */
+const validationGroups = 3;
+/** Groups need references for their continuations, and held-out material has no plain contexts. */
+const validationShape = { references: 8, contexts: 20, seed: 2 };
+
+/**
+ * Trains a conversion, or goes on with one, and writes its adapter.
+ * @throws Memory3Error "usage" for options, "not-found" or "damaged" for data, and whatever `runTraining` throws.
+ */
+export async function convert(request: ConvertRequest): Promise<Converted> {
+  const options = checkOptions(conversionSchema, request.options);
+  const { opened, profile, signal, onEvent } = request;
+  const material = readOf(request, options, 'training');
+  for (const [set, counts] of Object.entries(material.counts)) {
+    const described = Object.entries(counts).map(([what, number]) => `${number} ${what}`);
+    request.onNotice?.(`${set}: ${described.join(', ')}`);
+  }
+  const lora: LoraOptions = { rank: options.rank, scale: options.scale };
+  await using trainer = await ModelTrainer.open(opened.file, opened.model.device, {
+    lora,
+    summaryTokens: options.mode === 'memory' ? options.summaryTokens : 0,
+    // Companions that decay forget; the rest is frozen.
+    decay: 0,
+    seed: options.seed,
+  });
+  const training = new ConversionTraining({
+    trainer,
+    stream: mixtureOf(request, options, material, options),
+    memory: options.mode === 'memory' ? { profile, summaryTokens: options.summaryTokens } : null,
+    kept: options.learn,
+    validation: validationOf(request, options),
+    passTokens: 2048,
+    // The last token of a sequence is only predicted.
+    sequenceTokens: options.contextTokens + 1,
+  });
+  const { steps, schedule, ...rest } = options;
+  const run = await runTraining(training, {
+    folder: request.run,
+    config: { ...rest, profile: { ...profile }, base: await opened.file.fingerprint() },
+    steps,
+    schedule,
+    checkpointEvery: 20,
+    validateEvery: 60,
+    ...(signal === undefined ? {} : { signal }),
+    ...(onEvent === undefined ? {} : { onEvent }),
+  });
+  if (!run.finished) return { run, path: null };
+  const tensors = new Map(
+    [...(await trainer.tensors())].map(([name, tensor]) => [name, { ...tensor, dtype: 'F16' as const }]),
+  );
+  const card = await cardOf(request, options, material);
+  return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
+}
+
+function readOf(
+  { data, opened, profile }: ConvertRequest,
+  options: Conversion,
+  split: 'training' | 'held-out',
+): Material {
+  return readMaterial(data, {
+    tokenizer: opened.tokenizer,
+    maxTokens: referenceTokens - profile.header.length - options.summaryTokens,
+    contextTokens: options.contextTokens,
+    split,
+  });
+}
+
+function mixtureOf(
+  { opened, profile }: ConvertRequest,
+  { mode, contextTokens, summaryTokens }: Conversion,
+  material: Material,
+  shape: Pick<Conversion, 'references' | 'contexts' | 'seed'>,
+) {
+  return openMixture(material, {
+    tokenizer: opened.tokenizer,
+    chatTemplate: opened.chatTemplate,
+    maxTokens: referenceTokens - profile.header.length - summaryTokens,
+    contextTokens,
+    mode,
+    references: shape.references,
+    contexts: shape.contexts,
+    seed: shape.seed,
+  });
+}
+
+function validationOf(request: ConvertRequest, options: Conversion) {
+  const stream = mixtureOf(request, options, readOf(request, options, 'held-out'), validationShape);
+  return Array.from({ length: validationGroups }, (_, position) => stream.group(position));
+}
+
+async function cardOf(
+  { opened, profile, name, card }: ConvertRequest,
+  options: Conversion,
+  material: Material,
+): Promise<AdapterCard> {
+  const { header: _, ...written } = profile;
+  return {
+    formatVersion: 1,
+    name,
+    createdAt: new Date().toISOString(),
+    licence: 'CC-BY-SA-4.0',
+    base: { name: opened.file.name, fingerprint: await opened.file.fingerprint() },
+    scale: options.scale,
+    profile: written,
+    // In 4 bits nearly all of a low-rank change is rounded away (docs/quality.md).
+    matrixWidth: 8,
+    data: attributions(material.counts),
+    ...card,
+  };
+}
