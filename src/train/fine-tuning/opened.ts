@@ -17,7 +17,7 @@ import { bankPath } from '../../hub/home.ts';
 import type { Adapter } from '../../memory/adapter.ts';
 import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
 import type { ModelSource } from '../../memory/model.ts';
-import { type MemoryProfile, referenceTokens } from '../../memory/profile.ts';
+import { type MemoryProfile, referenceTokens, type Scoring } from '../../memory/profile.ts';
 import { type ChatTemplate, parseChatTemplate } from '../../model/chat-template.ts';
 import { mergedWeights } from '../../model/merged-weights.ts';
 import type { ModelFile } from '../../model/open.ts';
@@ -116,15 +116,18 @@ export async function openRecalledBank(
   };
 }
 
+/** Scores that the training graph computes as it goes. */
+const followed: readonly string[] = ['received', 'received-unnormalised', 'value-norm'] satisfies Scoring[];
+
 function checkProfile({ scoring }: MemoryProfile, adapter: Adapter | null): void {
-  if (scoring === 'random' || scoring === 'reconstruction') {
-    throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
-      remedy: 'Choose --scoring received, received-unnormalised or value-norm, or train with --no-memory.',
-    });
-  }
   if (adapter !== null && adapter.summaryTokens !== null) {
     throw new Memory3Error('unsupported', `The adapter ${adapter.card.name} writes memories with summary tokens.`, {
       remedy: 'Fine-tune it with --no-memory, or another adapter.',
+    });
+  }
+  if (!followed.includes(scoring)) {
+    throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
+      remedy: `Choose --scoring ${followed.join(', ')}, or train with --no-memory.`,
     });
   }
 }
