@@ -2,9 +2,12 @@
  * The training of a conversion: groups of the mixture, one for each step, as something that a run can drive.
  *
  * A model that is to serve several numbers of kept tokens learns them in turn, one in each step. Summary tokens, where
- * there are any, decide the number themselves.
+ * there are any, decide the number themselves. Where the training graph does not choose the kept tokens itself (at random, by
+ * reconstruction), they are chosen before each pass by the weights as they are.
  */
+import { Memory3Error } from '../../errors.ts';
 import type { BatchMemory, TrainingBatch, TrainingSequence } from '../batch.ts';
+import { withChosenTokens } from '../choose-tokens.ts';
 import type { ModelTrainer } from '../model-trainer.ts';
 import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
 import type { GroupStream, TrainingContext, TrainingGroup } from './group.ts';
@@ -14,6 +17,8 @@ export interface ConversionTrainingOptions {
   readonly stream: GroupStream;
   /** Null where no context sees memories (the baselines). */
   readonly memory: Omit<BatchMemory, 'keptTokens' | 'chunkTokens'> | null;
+  /** Token ids of "Repeat the reference:", which reconstruction scores need. */
+  readonly repeatPrompt?: readonly number[];
   /** Numbers of kept tokens, learned in turn. */
   readonly kept: readonly (number | 'all')[];
   /** Groups of what is held out; every validation measures the questions of all of them. */
@@ -29,17 +34,21 @@ export class ConversionTraining implements Trainable {
   /** Groups learned so far. */
   #position = 0;
 
+  /** @throws Memory3Error "usage" for reconstruction scores without their prompt. */
   constructor(options: ConversionTrainingOptions) {
+    if (options.memory?.profile.scoring === 'reconstruction' && options.repeatPrompt === undefined) {
+      throw new Memory3Error('usage', 'Reconstruction scores need the tokens of "Repeat the reference:".');
+    }
     this.#options = options;
   }
 
   async step(rate: number): Promise<StepResult> {
     const { trainer, stream, kept } = this.#options;
     const group = stream.group(this.#position);
-    const memory = this.#memory(kept[this.#position % kept.length] as number | 'all');
+    const count = kept[this.#position % kept.length] as number | 'all';
     let [sum, weight, tokens] = [0, 0, 0];
     for (const batch of this.#batches(group)) {
-      const result = await trainer.accumulate(batch, memory);
+      const result = await trainer.accumulate(batch, await this.#memory(batch, count));
       sum += result.sum;
       weight += result.weight;
       tokens += result.tokens;
@@ -53,16 +62,16 @@ export class ConversionTraining implements Trainable {
   async validate(): Promise<Readonly<Record<string, number>>> {
     const { trainer, memory, kept, validation } = this.#options;
     const losses: [string, number][] = [];
-    for (const count of memory === null ? ([null] as const) : new Set(kept)) {
+    for (const count of memory === null ? (['all'] as const) : new Set(kept)) {
       let [sum, weight] = [0, 0];
       for (const group of validation) {
         for (const batch of this.#batches({ ...group, contexts: group.contexts.filter(isQuestion) })) {
-          const result = await trainer.measure(batch, count === null ? undefined : this.#memory(count));
+          const result = await trainer.measure(batch, await this.#memory(batch, count));
           sum += result.sum;
           weight += result.weight;
         }
       }
-      losses.push([count === null ? 'questions' : `questions, ${count} kept`, sum / weight]);
+      losses.push([memory === null ? 'questions' : `questions, ${count} kept`, sum / weight]);
     }
     return Object.fromEntries(losses);
   }
@@ -77,9 +86,10 @@ export class ConversionTraining implements Trainable {
     this.#position = state.values.position as number;
   }
 
-  #memory(keptTokens: number | 'all'): BatchMemory | undefined {
-    const { memory } = this.#options;
-    return memory === null ? undefined : { ...memory, keptTokens, chunkTokens: null };
+  async #memory(batch: TrainingBatch, keptTokens: number | 'all'): Promise<BatchMemory | undefined> {
+    const { trainer, memory, repeatPrompt = [] } = this.#options;
+    if (memory === null) return undefined;
+    return withChosenTokens(trainer, batch, { ...memory, keptTokens, chunkTokens: null }, repeatPrompt);
   }
 
   /**

@@ -1,0 +1,96 @@
+/** Whole conversions of a tiny model on data sets of a few lines. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { conversionData } from '../../../test/support/conversion-data.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { type OpenedModel, openModel } from '../../generate/workspace.ts';
+import { openAdapter } from '../../memory/adapter.ts';
+import { courseOf, readRunLog } from '../log.ts';
+import { trainBytePairs } from '../scratch/byte-pair-encoding.ts';
+import { createModel } from '../scratch/new-model.ts';
+import { type ConvertRequest, convert } from './convert.ts';
+
+const shape = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlpSize: 48, contextLength: 512 };
+
+let data: TemporaryFolder;
+let folder: TemporaryFolder;
+let opened: OpenedModel;
+before(async () => {
+  data = conversionData();
+  folder = temporaryFolder();
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const { files } = await trainBytePairs([readme], { vocabularySize: 400 });
+  const model = join(folder.path, 'model');
+  createModel(model, shape, files, 1);
+  opened = await openModel({ model, adapter: null, profile: { layers: 'all', keptTokens: 4 } });
+});
+after(async () => {
+  await opened[Symbol.asyncDispose]();
+  folder[Symbol.dispose]();
+  data[Symbol.dispose]();
+});
+
+function request(name: string, options: ConvertRequest['options'] = {}): ConvertRequest {
+  return {
+    opened,
+    profile: opened.profile,
+    data: data.path,
+    run: join(folder.path, `${name}-run`),
+    out: join(folder.path, name),
+    name,
+    options: { steps: 4, rank: 2, learn: [4, 'all'], contexts: 10, references: 6, contextTokens: 90, ...options },
+    card: { training: 'a test', results: [] },
+  };
+}
+
+describe('a conversion', () => {
+  it('makes an adapter that opens with its model and says what it was made from', async () => {
+    const { path, run } = await convert(request('whole'));
+    assert.ok(run.finished);
+    using adapter = await openAdapter(path as string, opened.file);
+    assert.deepEqual(adapter.card.profile.layers, [0, 1]);
+    assert.deepEqual(adapter.card.data.find(({ name }) => name === 'policyqa')?.licence, 'MIT');
+    const change = adapter.changes.get('model.layers.0.self_attn.q_proj.weight')?.lowRank;
+    assert.ok(
+      change?.b.data.some((value) => value !== 0),
+      'the companions have moved',
+    );
+  });
+
+  it('that was interrupted goes on to the very same losses and weights', async () => {
+    const controller = new AbortController();
+    const interrupted = request('resumed');
+    const first = await convert({
+      ...interrupted,
+      signal: controller.signal,
+      onEvent: ({ kind }) => (kind === 'step' ? controller.abort() : undefined),
+    });
+    assert.equal(first.path, null);
+    assert.equal(first.run.step, 1);
+    const second = await convert(interrupted);
+    const losses = (name: string) =>
+      courseOf(readRunLog(join(folder.path, `${name}-run`, 'log.jsonl'))).steps.map(({ loss }) => loss);
+    assert.deepEqual(losses('resumed'), losses('whole'));
+    using resumed = await openAdapter(second.path as string, opened.file);
+    using whole = await openAdapter(join(folder.path, 'whole'), opened.file);
+    assert.equal(resumed.fingerprint, whole.fingerprint);
+  });
+
+  it('trains the models to compare with on the same questions, without references and with their text', async () => {
+    for (const mode of ['none', 'rag'] as const) {
+      const { path } = await convert(request(mode, { mode }));
+      using adapter = await openAdapter(path as string, opened.file);
+      assert.equal(adapter.summaryTokens, null);
+    }
+    const tokens = (name: string) =>
+      courseOf(readRunLog(join(folder.path, `${name}-run`, 'log.jsonl'))).steps.at(-1)?.tokens as number;
+    assert.ok(tokens('rag') > 1.5 * tokens('none'), 'references as text have to be read');
+  });
+
+  it('refuses options that make no sense', async () => {
+    await assert.rejects(convert(request('wrong', { steps: 0 })), { code: 'usage' });
+    await assert.rejects(convert(request('few', { references: 2 })), { code: 'usage' });
+  });
+});
