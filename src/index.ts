@@ -69,3 +69,7 @@ export { readSources } from './retrieval/documents.ts';
 export { type Embedder, openEmbedder } from './retrieval/embedder.ts';
 export { search } from './retrieval/search.ts';
 export { Device, type DeviceOptions } from './runtime/device.ts';
+export { type ConversionOptions, type Converted, type ConvertRequest, convert } from './train/conversion/convert.ts';
+export { type BatchResult, ModelTrainer, type ModelTrainerOptions } from './train/model-trainer.ts';
+export { type RunOptions, type RunResult, runTraining } from './train/run.ts';
+export type { StepResult, Trainable, TrainingState } from './train/trainable.ts';
