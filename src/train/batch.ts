@@ -10,6 +10,7 @@
  * Positions: references and header at 0..127, a sample that sees references from 128 on, one that sees none from 0 on and
  * without the header, as the ordinary model (paper 3.2). Of packed samples each does as it would alone.
  */
+import { Memory3Error } from '../errors.ts';
 import { trainerNames } from '../graph/trainer-inputs.ts';
 import { writerNames } from '../graph/writer.ts';
 import { type MemoryProfile, referenceTokens } from '../memory/profile.ts';
@@ -228,6 +229,7 @@ function referenceInputs(config: ModelConfig, bodies: readonly (readonly number[
       return Array.from({ length: summaryTokens }, (_, i) => start + i);
     });
   } else if (chosen !== undefined) {
+    checkChosen(chosen, bodies, kept, profile.layers.length * config.kvHeads);
     given((reference, plane) => (chosen[reference]?.[plane] ?? []).map((token) => header.length + token));
   } else {
     Object.assign(inputs, scoreInputs(bodies, header.length, length, kept));
@@ -238,6 +240,26 @@ function referenceInputs(config: ModelConfig, bodies: readonly (readonly number[
     slots: bodies.map((body) => (summaryTokens > 0 ? summaryTokens : Math.min(kept, body.length))),
     tokens: count * length,
   };
+}
+
+/** Each layer and kv head keeps as many body tokens as there are slots that count. */
+function checkChosen(
+  chosen: NonNullable<BatchMemory['chosen']>,
+  bodies: readonly (readonly number[])[],
+  kept: number,
+  planes: number,
+): void {
+  for (const [reference, { length }] of bodies.entries()) {
+    const own = chosen[reference];
+    const count = Math.min(kept, length);
+    const fits = (tokens: readonly number[]) =>
+      tokens.length === count && tokens.every((token) => token >= 0 && token < length);
+    if (own?.length === planes && own.every(fits)) continue;
+    throw new Memory3Error(
+      'mismatch',
+      `The tokens chosen of reference ${reference} are not ${count} of its ${length} for each of ${planes} layers and heads.`,
+    );
+  }
 }
 
 function scoreInputs(

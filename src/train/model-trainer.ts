@@ -205,6 +205,7 @@ export class ModelTrainer implements AsyncDisposable {
     memory: BatchMemory | undefined,
     outputs: readonly string[],
   ): Promise<Record<string, TensorData>> {
+    this.#checkPositions(inputs);
     const session = await this.#session(objective, memory, true);
     const { frozen, tables, weights, gradients } = this.#states;
     const results = await this.#device.run({
@@ -240,6 +241,7 @@ export class ModelTrainer implements AsyncDisposable {
     memory: BatchMemory | undefined,
     outputs: readonly string[],
   ): Promise<Record<string, TensorData>> {
+    this.#checkPositions(inputs);
     const session = await this.#session(objective, memory, false);
     const { frozen, tables, weights } = this.#states;
     return this.#device.run({ session, inputs, states: [tables, frozen, weights], outputs });
@@ -248,8 +250,12 @@ export class ModelTrainer implements AsyncDisposable {
   /**
    * One AdamW update by the mean gradient since the last one.
    * @returns that gradient's length before it was clipped.
+   * @throws Memory3Error "usage" if nothing weighed anything since then.
    */
   async update(rate: number): Promise<number> {
+    if (this.#weight === 0) {
+      throw new Memory3Error('usage', 'There was nothing to learn from: no token of the last batches has a weight.');
+    }
     const { weights, gradients, mean, square } = this.#states;
     const { clip, decay, decayVectors } = this.#options;
     const norm = Math.sqrt(await this.#device.sumOfSquares(gradients)) / this.#weight;
@@ -282,21 +288,26 @@ export class ModelTrainer implements AsyncDisposable {
   }
 
   /** Copies of what is trained, by name. */
-  async tensors(): Promise<Map<string, TensorToWrite>> {
+  tensors(): Promise<Map<string, TensorToWrite>> {
+    return this.#read('weights');
+  }
+
+  /** Copies of the gradients of all weighted sums since the last update, by the name of what is trained. */
+  gradients(): Promise<Map<string, TensorToWrite>> {
+    return this.#read('gradients');
+  }
+
+  async #read(part: 'weights' | 'gradients' | 'mean' | 'square'): Promise<Map<string, TensorToWrite>> {
     const names = this.#trained.map(({ name }) => name);
-    const data = await this.#device.read(this.#states.weights, names);
+    const data = await this.#device.read(this.#states[part], names);
     return new Map(this.#trained.map(({ name, shape }, i) => [name, { shape, data: data[i] as Float32Array }]));
   }
 
   /** What `restore` needs: trained weights, moments, the number of updates. Between two steps only. */
   async state(): Promise<TrainingState> {
-    const names = this.#trained.map(({ name }) => name);
     const tensors = new Map<string, TensorToWrite>();
     for (const part of ['weights', 'mean', 'square'] as const) {
-      const data = await this.#device.read(this.#states[part], names);
-      for (const [i, { name, shape }] of this.#trained.entries()) {
-        tensors.set(`${part}:${name}`, { shape, data: data[i] as Float32Array });
-      }
+      for (const [name, tensor] of await this.#read(part)) tensors.set(`${part}:${name}`, tensor);
     }
     return { tensors, values: { updates: this.#updates } };
   }
@@ -332,6 +343,21 @@ export class ModelTrainer implements AsyncDisposable {
     const sessions = [...this.#sessions.values(), ...(this.#optimiser === undefined ? [] : [this.#optimiser])];
     for (const session of sessions) await this.#device.release(await session);
     for (const state of Object.values(this.#states)) await this.#device.release(state);
+  }
+
+  /** The runtime would read behind the rotary tables. */
+  #checkPositions(inputs: Readonly<Record<string, TensorData>>): void {
+    const end = referenceTokens + this.#options.longest;
+    for (const position of (inputs[trainerNames.positions] as TensorData).data) {
+      if (position < end) continue;
+      throw new Memory3Error(
+        'too-long',
+        `A sequence has position ${position}, the trainer's positions end at ${end}.`,
+        {
+          remedy: 'Cut the sequence, or open the trainer for longer ones.',
+        },
+      );
+    }
   }
 
   /** What a graph with these memories trains: summary tokens are read only where references are. */
