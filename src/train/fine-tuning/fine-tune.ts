@@ -66,8 +66,8 @@ export interface FineTuningOptions extends FineTunedModelOptions {
   readonly onEvent?: (event: RunEvent) => void;
   /** What is worth saying once. */
   readonly onNotice?: (notice: string) => void;
-  /** The run is about to begin, with so many steps. */
-  readonly onSteps?: (steps: number) => void;
+  /** The run is about to begin, or to go on, to so many steps. */
+  readonly onBegin?: (steps: number) => Promise<void>;
   /** The frozen model reads the preferences. */
   readonly onFrozen?: (done: number, total: number) => void;
 }
@@ -253,7 +253,7 @@ async function fineTune(
   if (task.examples === 0) throw new Memory3Error('usage', `Nothing in ${options.data.join(', ')} can be learned.`);
   const trainable = await task.trainable();
   const steps = settings.steps ?? Math.max(1, Math.ceil(task.epochSteps));
-  options.onSteps?.(steps);
+  await options.onBegin?.(steps);
   const result = await runTraining(trainable, {
     folder,
     config: {
