@@ -13,7 +13,7 @@ import { ReadingContext } from '../memory/context.ts';
 import { encodeMemory, parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, memoryLayers, type Scoring } from '../memory/profile.ts';
-import { type EncodedReference, encodeReferences, gather, selectAll } from '../memory/writer.ts';
+import { type EncodedReference, encodeReferences, gather, selectAll, summaryTokensFor } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import { shuffle } from '../train/conversion/draw.ts';
@@ -67,6 +67,8 @@ export interface QualityOptions {
   readonly repeatPrompt: readonly number[];
   /** Orders references in prompts and draws the intervals' samples. */
   readonly seed: number;
+  /** Gets each row with what its questions came to, in the order of the set's. */
+  readonly onScores?: (row: QualityRow, scores: readonly ItemScore[]) => void;
 }
 
 /** Questions that are read side by side; fewer where references make their prompts long. */
@@ -74,7 +76,8 @@ export const qualityBatch = 16;
 
 /**
  * Measures every mode and profile on the same questions; rows come as they are finished.
- * @throws Memory3Error "usage" if a set has no questions, or too few distractors.
+ * @throws Memory3Error "usage" if a set has no questions or too few distractors, and for summary tokens of another number
+ *   than the model has.
  */
 export async function* measureQuality(
   models: QualityModels,
@@ -89,7 +92,7 @@ export async function* measureQuality(
       throw new Memory3Error('usage', `Questions of ${name} have fewer than ${most} references.`);
     }
   }
-  const results = new Results(sets, options.seed);
+  const results = new Results(sets, options);
   const none = models.none;
   yield* results.rows(
     { mode: 'none', layers: null, kept: null, references: 0 },
@@ -123,12 +126,12 @@ type RowKey = Pick<QualityRow, 'mode' | 'layers' | 'kept' | 'references'>;
 /** Makes rows of what was measured, and remembers it for the shares of later rows. */
 class Results {
   readonly #sets: readonly QualitySet[];
-  readonly #seed: number;
+  readonly #options: QualityOptions;
   readonly #baselines = new Map<string, readonly number[]>();
 
-  constructor(sets: readonly QualitySet[], seed: number) {
+  constructor(sets: readonly QualitySet[], options: QualityOptions) {
     this.#sets = sets;
-    this.#seed = seed;
+    this.#options = options;
   }
 
   /** @param measured for each set, in order */
@@ -146,16 +149,18 @@ class Results {
     const mean = (of: keyof ItemScore) => scores.reduce((sum, score) => sum + score[of], 0) / scores.length;
     const [none, rag] = [this.#baselines.get(`${set} 0`), this.#baselines.get(`${set} ${references}`)];
     const isMemory = mode === 'memory' && none !== undefined && rag !== undefined;
-    return {
+    const row: QualityRow = {
       set,
       ...key,
       nll: mean('nll'),
       exact: mean('exact'),
       f1: mean('f1'),
-      share: isMemory ? shareOfGain(none, rag, nll, seededRandom(this.#seed)) : null,
+      share: isMemory ? shareOfGain(none, rag, nll, seededRandom(this.#options.seed)) : null,
       bytesPerReference: mode === 'memory' ? bytes / (scores.length * references) : null,
       items: scores.length,
     };
+    this.#options.onScores?.(row, scores);
+    return row;
   }
 }
 
@@ -231,6 +236,7 @@ async function* measureMemories(
       measured: sets.map((): Measured => ({ scores: [], bytes: 0 })),
     })),
   );
+  for (const { profile } of variants) summaryTokensFor(model, profile);
   // Where all tokens are kept the writer computes no scores, so that a profile that keeps fewer decides.
   const encoding = (variants.find(({ key }) => key.kept !== 'all') ?? variants[0])?.profile;
   if (encoding === undefined) return;

@@ -9,7 +9,7 @@ import { Memory3Error } from '../errors.ts';
 import type { Answerer } from '../generate/answer.ts';
 import { MemoryRecall } from '../generate/recall.ts';
 import { identityOf, type OpenedModel } from '../generate/workspace.ts';
-import { chunkTokens, type MemoryProfile, referenceTokens } from '../memory/profile.ts';
+import { chunkTokens, longestBody, type MemoryProfile } from '../memory/profile.ts';
 import { type Chunk, cutIntoChunks } from '../retrieval/chunks.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import type { KeptName } from './speed.ts';
@@ -17,8 +17,8 @@ import type { KeptName } from './speed.ts';
 /** The texts that come with the project. */
 export const libraryFolder = fileURLToPath(new URL('../../assets/library/', import.meta.url));
 
-/** References shorter than this are left out: what is compared are references of full length. */
-const fullLength = 110;
+/** References so much shorter than the longest are left out: what is compared are references of full length. */
+const missingTokens = 14;
 /** References in each bank. */
 const bankReferences = 96;
 /** References written in one measured batch. */
@@ -52,9 +52,9 @@ export async function speedMaterial(opened: OpenedModel, embedder: Embedder): Pr
   const texts = readdirSync(libraryFolder)
     .filter((file) => file.endsWith('.txt') || (file.endsWith('.md') && file !== 'README.md'))
     .map((file) => readFileSync(join(libraryFolder, file), 'utf8'));
-  const maxTokens = referenceTokens - profile.header.length;
+  const maxTokens = longestBody(profile);
   const chunks = texts.flatMap((text) => [...cutIntoChunks(text, tokenizer, { maxTokens })]);
-  const full = chunks.filter(({ tokens }) => tokens.length >= fullLength).slice(0, bankReferences);
+  const full = chunks.filter(({ tokens }) => tokens.length >= maxTokens - missingTokens).slice(0, bankReferences);
   if (full.length < writtenAtOnce) throw new Memory3Error('not-found', `${libraryFolder} has too few texts.`);
   const text = tokenizer.encode(texts.join('\n\n'));
   const joined = full.map((chunk) => chunk.text).join('\n\n');
@@ -75,7 +75,9 @@ export async function speedMaterial(opened: OpenedModel, embedder: Embedder): Pr
   const path = (name: KeptName) => join(folder, `${name}.memory3`);
   for (const [key, keptTokens] of Object.entries(kept)) {
     const name = key as KeptName;
-    profiles[name] = { ...profile, keptTokens };
+    // Summary tokens cannot be more or fewer than there are; how tokens are chosen does not change the speed.
+    const scoring = name === 'default' || profile.scoring !== 'summary' ? profile.scoring : 'received';
+    profiles[name] = { ...profile, keptTokens, scoring };
     const identity = await identityOf({ ...opened, profile: profiles[name] }, embedder);
     const bank: MemoryBank = resources.use(openBank(path(name), { mode: 'write', identity }));
     bank.putDocument({ name: 'library', title: null, mediaType: 'text/plain', text: joined, references });

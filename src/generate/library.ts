@@ -13,7 +13,7 @@ import type { NewDocument, NewReference, PutOutcome } from '../bank/bank.ts';
 import { type Rewrite, rewriteBank } from '../bank/rewrite.ts';
 import { defaultEmbedder } from '../hub/catalogue.ts';
 import { bankPath } from '../hub/home.ts';
-import { referenceTokens } from '../memory/profile.ts';
+import { type BodyProfile, longestBody } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
 import { cutIntoChunks } from '../retrieval/chunks.ts';
 import { readSources, type SkippedSource, type SourceOptions } from '../retrieval/documents.ts';
@@ -25,9 +25,9 @@ const batchReferences = 16;
 
 export type LibraryParts = Pick<Workspace, 'bank' | 'embedder' | 'model' | 'profile' | 'repeatPrompt' | 'tokenizer'>;
 
-/** What a document is cut and embedded with; of the profile only the header counts, which a body has to leave room for. */
+/** What a document is cut and embedded with; the profile says how long a body may be. */
 export type DocumentParts = Pick<LibraryParts, 'bank' | 'embedder' | 'tokenizer'> & {
-  readonly profile: Pick<Workspace['profile'], 'header'>;
+  readonly profile: BodyProfile;
 };
 
 /** A text to store; `NewDocument` without what is computed from it. */
@@ -119,7 +119,7 @@ export async function putDocument(parts: DocumentParts, document: SourceText): P
 }
 
 async function referencesOf({ tokenizer, profile, embedder }: DocumentParts, text: string): Promise<NewReference[]> {
-  const chunks = [...cutIntoChunks(text, tokenizer, { maxTokens: referenceTokens - profile.header.length })];
+  const chunks = [...cutIntoChunks(text, tokenizer, { maxTokens: longestBody(profile) })];
   const vectors = await embedder.embedPassages(chunks.map((chunk) => chunk.text));
   return chunks.map((chunk, index) => ({ ...chunk, vector: vectors[index] as Float32Array }));
 }

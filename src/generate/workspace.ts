@@ -2,6 +2,7 @@
  * Everything opened together: a model on a device, its memory profile, an embedder, a bank. What the commands and most
  * programs begin with.
  */
+import { createHash } from 'node:crypto';
 import type { BankIdentity, MemoryBank } from '../bank/bank.ts';
 import { type OpenBankOptions, openBank } from '../bank/sqlite.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
@@ -10,7 +11,8 @@ import { bankPath } from '../hub/home.ts';
 import type { Adapter } from '../memory/adapter.ts';
 import { chooseProfile, type ProfileChoice, profileIdentity, repeatPrompt } from '../memory/choose-profile.ts';
 import { LanguageModel } from '../memory/model.ts';
-import type { MemoryProfile } from '../memory/profile.ts';
+import { type MemoryProfile, summaryTokenCount } from '../memory/profile.ts';
+import { summaryTokensFor } from '../memory/writer.ts';
 import { type ChatTemplate, parseChatTemplate } from '../model/chat-template.ts';
 import type { ModelFile } from '../model/open.ts';
 import { openTokenizer } from '../model/open-tokenizer.ts';
@@ -58,7 +60,8 @@ export interface Workspace extends OpenedModel, Answerer {
 
 /**
  * Fetches a model if need be and opens it.
- * @throws Memory3Error whatever fetching and opening throw.
+ * @throws Memory3Error "usage" for a profile with summary tokens that the adapter does not have; whatever fetching and
+ *   opening throw.
  */
 export async function openModel(options: OpenModelOptions = {}): Promise<OpenedModel> {
   await using opening = new AsyncDisposableStack();
@@ -68,7 +71,9 @@ export async function openModel(options: OpenModelOptions = {}): Promise<OpenedM
   const tokenizer = openTokenizer(file.tokenizerSource());
   const device = opening.use(new Device(options));
   const profile = chooseProfile(file.config, tokenizer, options.profile, adapter?.card.profile);
-  const model = new LanguageModel(file, device, { memoryLayers: profile.layers });
+  const summaryTokens = adapter?.summaryTokens ?? null;
+  const model = new LanguageModel(file, device, { memoryLayers: profile.layers, summaryTokens });
+  summaryTokensFor(model, profile);
   const resources = opening.move();
   return {
     file,
@@ -87,11 +92,17 @@ export async function identityOf(
   { file, profile }: Pick<OpenedModel, 'file' | 'profile'>,
   embedder: Embedder,
 ): Promise<BankIdentity> {
-  const { name, fingerprint, dimensions } = embedder;
+  const fingerprint = await file.fingerprint();
+  const summary = summaryTokenCount(profile);
   return {
-    model: { name: file.name, fingerprint: await file.fingerprint() },
+    model: {
+      name: file.name,
+      // Bodies that leave room for summary tokens are cut otherwise: as with another model, no reference stays what it was.
+      fingerprint:
+        summary === 0 ? fingerprint : createHash('sha256').update(`${fingerprint} ${summary} summary`).digest('hex'),
+    },
     profile: profileIdentity(profile),
-    embedder: { name, fingerprint, dimensions },
+    embedder: { name: embedder.name, fingerprint: embedder.fingerprint, dimensions: embedder.dimensions },
   };
 }
 

@@ -20,6 +20,9 @@ export interface Parameters {
   tensor(name: string): string;
 }
 
+/** Puts a model's weights into a graph. */
+export type MakeParameters = (builder: GraphBuilder) => Parameters;
+
 /** Weights as constants, in the width of `precision`. */
 export function constantParameters(builder: GraphBuilder, weights: Weights, precision: Precision): Parameters {
   const dense = (name: string): DenseTensor => {

@@ -31,6 +31,14 @@ export const trainerNames = {
   gradient: (name: string) => `gradient:${name}`,
 } as const;
 
+/** Scores that a training graph computes itself; tokens chosen otherwise are an input. */
+export const trainedScorings = ['received', 'value-norm', 'received-unnormalised'] as const satisfies GraphScoring[];
+export type TrainedScoring = (typeof trainedScorings)[number];
+
+export function isTrainedScoring(scoring: string): scoring is TrainedScoring {
+  return trainedScorings.includes(scoring as TrainedScoring);
+}
+
 /** How references become memories in a training graph. */
 export interface TrainedReferences {
   /** Memory layers, ascending. */
@@ -38,7 +46,7 @@ export interface TrainedReferences {
   /** Tokens of the header. */
   readonly header: number;
   /** Scores by which tokens are kept; null where the kept tokens are an input. */
-  readonly scoring: Exclude<GraphScoring, 'none' | 'reconstruction'> | null;
+  readonly scoring: TrainedScoring | null;
   /** Summary tokens that are appended to each reference; 0 for none. */
   readonly summaryTokens: number;
   /** Tokens of a chunk with memories of its own; null where a sequence is one chunk. */

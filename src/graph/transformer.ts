@@ -27,6 +27,7 @@ export interface TransformerOptions {
 
 /** Names of the inputs that depend on tokens and positions alone, the same in every graph. */
 export const tokenInputNames = {
+  tokens: 'tokens',
   hidden: 'hidden',
   positionIds: 'position_ids',
   rotaryCos: 'rotary_cos',
@@ -35,15 +36,24 @@ export const tokenInputNames = {
 
 /**
  * Adds those inputs: `hidden` `[tokens, hiddenSize]` (batch-major), `position_ids` `[batch, length]` int64, `rotary_cos` and
- * `rotary_sin` `[tokens, headDim / 2]`, in which `position_ids` are row numbers.
+ * `rotary_sin` `[positions, headDim / 2]`, in which `position_ids` are row numbers.
+ * @param embedding value `[vocabularySize, hiddenSize]`: the graph looks embeddings up in it, and has the input `tokens`
+ * `[tokens]` int64 instead of `hidden`
  */
-export function addTokenInputs(builder: GraphBuilder, config: ModelConfig): { hidden: string; inputs: LayerInputs } {
+export function addTokenInputs(
+  builder: GraphBuilder,
+  config: ModelConfig,
+  embedding?: string,
+): { hidden: string; inputs: LayerInputs } {
   const names = tokenInputNames;
-  const hidden = builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize]);
+  const hidden =
+    embedding === undefined
+      ? builder.input(names.hidden, 'float32', ['tokens', config.hiddenSize])
+      : builder.apply('Gather', [embedding, builder.input(names.tokens, 'int64', ['tokens'])], { axis: 0 });
   const inputs = {
     positionIds: builder.input(names.positionIds, 'int64', ['batch', 'length']),
-    rotaryCos: builder.input(names.rotaryCos, 'float32', ['tokens', config.headDim / 2]),
-    rotarySin: builder.input(names.rotarySin, 'float32', ['tokens', config.headDim / 2]),
+    rotaryCos: builder.input(names.rotaryCos, 'float32', ['positions', config.headDim / 2]),
+    rotarySin: builder.input(names.rotarySin, 'float32', ['positions', config.headDim / 2]),
   };
   return { hidden, inputs };
 }
@@ -52,14 +62,14 @@ export function addTokenInputs(builder: GraphBuilder, config: ModelConfig): { hi
 export interface LayerInputs {
   /** `[batch, length]` int64, rows of the rotary tables. */
   readonly positionIds: string;
-  /** `[tokens, headDim / 2]` */
+  /** `[positions, headDim / 2]` */
   readonly rotaryCos: string;
   readonly rotarySin: string;
 }
 
 /** What attention reads beside the new tokens. */
 export interface AttentionInputs {
-  /** Added to the scores, `[batch, 1, group * length, past + length]`. */
+  /** Added to the scores, `[batch or 1, kvHeads or 1, group * length, past + length]`. */
   readonly bias: string;
   /** Key-values seen in front of the new ones, each `[batch, kvHeads, slots, headDim]`, joined with them. */
   readonly front?: { readonly keys: string; readonly values: string };

@@ -15,10 +15,8 @@
  * Layers after the last one asked for are not built, and no logits are computed.
  */
 import type { ModelConfig } from '../model/config.ts';
-import type { Weights } from '../model/weights.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
-import type { Precision } from './linear.ts';
-import { constantParameters } from './parameters.ts';
+import type { MakeParameters } from './parameters.ts';
 import { addTokenInputs, type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Scores that the graph computes. */
@@ -33,10 +31,11 @@ export const writerNames = {
 } as const;
 
 export interface WriterOptions extends TransformerOptions {
-  readonly precision: Precision;
   /** Layers whose key-values are wanted, ascending. */
   readonly layers: readonly number[];
   readonly scoring: GraphScoring;
+  /** Who looks embeddings up: whoever runs the graph (default), or the graph itself among its parameters. */
+  readonly embeddings?: 'given' | 'looked-up';
 }
 
 /**
@@ -44,12 +43,14 @@ export interface WriterOptions extends TransformerOptions {
  * length]` (0 for body tokens, very negative for others; not for reconstruction) and `query_mask` `[batch, 1, length, 1]`
  * (1 for the queries that count, else 0). Outputs: `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]` and
  * `scores` `[layers * batch, kvHeads, length]`.
+ * @param makeParameters constants for inference, inputs while a model is trained
  */
-export function buildWriter(config: ModelConfig, weights: Weights, options: WriterOptions): Graph {
+export function buildWriter(config: ModelConfig, makeParameters: MakeParameters, options: WriterOptions): Graph {
   const builder = new GraphBuilder('writer');
   const names = writerNames;
-  const { hidden: hiddenInput, inputs } = addTokenInputs(builder, config);
-  const parameters = constantParameters(builder, weights, options.precision);
+  const parameters = makeParameters(builder);
+  const embedding = options.embeddings === 'looked-up' ? parameters.tensor('model.embed_tokens.weight') : undefined;
+  const { hidden: hiddenInput, inputs } = addTokenInputs(builder, config, embedding);
   const transformer = new TransformerBuilder(builder, config, parameters, options, inputs);
   const repeats = builder.integers([1, 1, config.heads / config.kvHeads, 1]);
   const biasInput = builder.input(names.bias, 'float32', ['batch', 1, 'length', 'length']);

@@ -77,7 +77,7 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
         { remedy: 'Open its own base model, name another adapter, or use --no-adapter.' },
       );
     }
-    const fault = faultOfTensors(file.tensors, base.config) ?? faultOfProfile(card, base.config);
+    const fault = faultOfTensors(file.tensors, base.config) ?? faultOfProfile(card, base.config, file.tensors);
     if (fault !== null) throw damaged(file.path, fault);
     const read = (name: string) => readDense(file, name);
     return {
@@ -115,7 +115,7 @@ export function writeAdapter(
   const wrong = (fault: string) => new Memory3Error('usage', `No adapter can be made of this: ${fault}.`);
   if (!checked.success) throw wrong(faultsOf(checked.error));
   const shapes = new Map([...tensors].map(([name, { shape, dtype }]) => [name, { shape, type: dtype ?? 'F32' }]));
-  const fault = faultOfTensors(shapes, config) ?? faultOfProfile(card, config);
+  const fault = faultOfTensors(shapes, config) ?? faultOfProfile(card, config, shapes);
   if (fault !== null) throw wrong(fault);
   for (const [name, { data, dtype }] of tensors) {
     if (!allFinite(data, dtype === 'F16' ? largestHalf : largestFloat)) throw wrong(`${quoted(name)} is not finite`);
@@ -169,9 +169,16 @@ function cardOf({ path, metadata }: SafetensorsFile): AdapterCard {
   return card.data;
 }
 
-function faultOfProfile({ profile }: AdapterCard, config: ModelConfig): string | null {
+function faultOfProfile(
+  { profile }: AdapterCard,
+  config: ModelConfig,
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): string | null {
   const layer = profile.layers.find((each, i) => each >= config.layers || each <= (profile.layers[i - 1] ?? -1));
-  return layer === undefined ? null : `its memory layers, ${profile.layers}, are not ascending layers of the model`;
+  if (layer !== undefined) return `its memory layers, ${profile.layers}, are not ascending layers of the model`;
+  const available = tensors.get(summaryTokensName)?.shape[0] ?? 0;
+  if (profile.scoring !== 'summary' || profile.keptTokens === available) return null;
+  return `its profile keeps ${profile.keptTokens} summary tokens, and it has ${available}`;
 }
 
 /** What is wrong with an adapter's tensors, or null: every name must be known, every shape the model's, every pair complete. */

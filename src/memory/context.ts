@@ -21,7 +21,7 @@ import type { RowValues } from '../runtime/rows.ts';
 import type { ExplicitMemory, StoredMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
 import { type MemoryProfile, referenceTokens } from './profile.ts';
-import { masked } from './writer.ts';
+import { masked } from './reference-batch.ts';
 
 /** Slots are added in steps of this many, so that arrays seldom move. */
 const growth = 64;

@@ -3,13 +3,15 @@
 import { LRUCache } from 'lru-cache';
 import type { Precision } from '../graph/linear.ts';
 import { type OnnxModel, writeOnnx } from '../graph/onnx.ts';
+import { constantParameters } from '../graph/parameters.ts';
 import { buildReader } from '../graph/reader.ts';
+import { buildSurvey } from '../graph/survey.ts';
 import { type TransformerOptions, tokenInputNames } from '../graph/transformer.ts';
 import { buildWriter, type GraphScoring } from '../graph/writer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { gatherRows } from '../model/quantised.ts';
 import { rotaryTables } from '../model/rope.ts';
-import type { Weights, WeightTensor } from '../model/weights.ts';
+import type { DenseTensor, Weights, WeightTensor } from '../model/weights.ts';
 import type { Device, TensorData } from '../runtime/device.ts';
 
 /** The part of a model file that computation needs. */
@@ -23,6 +25,8 @@ export interface LanguageModelOptions {
   readonly precision?: Precision;
   /** Memory layers of the reader that serves contexts without memory too, so that one is compiled; default none. */
   readonly memoryLayers?: readonly number[];
+  /** Of the adapter, `[k, hiddenSize]`: read behind a reference by profiles that keep them; default none. */
+  readonly summaryTokens?: DenseTensor | null;
   /** Sessions of this model write a profile of their runs (`runtime/profile.ts`). */
   readonly profilePrefix?: string;
 }
@@ -53,6 +57,11 @@ export class LanguageModel {
     return this.#options.memoryLayers ?? [];
   }
 
+  /** Embeddings of the tokens that are read behind a reference, `[k, hiddenSize]`; null for none. */
+  get summaryTokens(): DenseTensor | null {
+    return this.#options.summaryTokens ?? null;
+  }
+
   /** The session that reads and generates, with these layers as memory layers. */
   readerSession(memoryLayers: readonly number[] = this.memoryLayers): Promise<number> {
     return this.#session(`reader:${memoryLayers}`, () =>
@@ -62,9 +71,19 @@ export class LanguageModel {
 
   /** The session that encodes references for these layers. */
   writerSession(layers: readonly number[], scoring: GraphScoring): Promise<number> {
+    const { precision, fusedScores } = this.#graphOptions;
     return this.#session(`writer:${scoring}:${layers}`, () =>
-      buildWriter(this.config, this.#weights, { ...this.#graphOptions, layers, scoring }),
+      buildWriter(this.config, (builder) => constantParameters(builder, this.#weights, precision), {
+        fusedScores,
+        layers,
+        scoring,
+      }),
     );
+  }
+
+  /** The session in which single attention heads can be kept from looking far back. */
+  surveySession(): Promise<number> {
+    return this.#session('survey', () => buildSurvey(this.config, this.#weights, this.#graphOptions));
   }
 
   /**

@@ -2,7 +2,18 @@
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 
-export const scorings = ['received', 'received-unnormalised', 'value-norm', 'reconstruction', 'random'] as const;
+/**
+ * How the kept tokens are chosen: by scores of the body's tokens (`graph/writer.ts`), at random, or `summary`: none of the
+ * body's, but as many learned tokens that an adapter brings, read behind the body.
+ */
+export const scorings = [
+  'received',
+  'received-unnormalised',
+  'value-norm',
+  'reconstruction',
+  'random',
+  'summary',
+] as const;
 export type Scoring = (typeof scorings)[number];
 export const storages = ['f16', 'int8'] as const;
 
@@ -14,15 +25,36 @@ export const chunkTokens = 64;
 export const memoryProfileSchema = z.strictObject({
   /** Memory layers, ascending: those whose attention reads memories. */
   layers: z.array(z.int().nonnegative()).nonempty().readonly(),
-  /** Body tokens kept per memory layer and kv head. */
+  /** Body tokens (or summary tokens) kept per memory layer and kv head. */
   keptTokens: z.union([z.int().min(1).max(referenceTokens), z.literal('all')]),
-  /** How the kept tokens are chosen. */
   scoring: z.enum(scorings),
   storage: z.enum(storages),
   /** Token ids of the modified bos "<bos>Reference:"; the first is the model's document-start token. */
   header: z.array(z.int().nonnegative()).nonempty().readonly(),
 });
 export type MemoryProfile = z.infer<typeof memoryProfileSchema>;
+
+/**
+ * Summary tokens that are read behind each body, and alone kept; 0 where a profile keeps tokens of the body.
+ * @throws Memory3Error "usage" if the profile wants them but not a number of them.
+ */
+export function summaryTokenCount({ scoring, keptTokens }: Partial<MemoryProfile>): number {
+  if (scoring !== 'summary') return 0;
+  if (typeof keptTokens === 'number') return keptTokens;
+  throw new Memory3Error('usage', 'A profile with summary tokens has to say how many, not "all".', {
+    remedy: 'Keep as many tokens as the adapter has summary tokens.',
+  });
+}
+
+/** What decides how long a body may be; a header alone stands for a profile that keeps body tokens. */
+export type BodyProfile = Partial<Pick<MemoryProfile, 'scoring' | 'keptTokens'>> & {
+  readonly header: readonly number[];
+};
+
+/** Longest body of a reference, in tokens: header, body and summary tokens together are at most 128. */
+export function longestBody(profile: BodyProfile): number {
+  return referenceTokens - profile.header.length - summaryTokenCount(profile);
+}
 
 /** Named choices of memory layers; a list of layer numbers is a choice too. */
 export type LayerChoice = 'first-half' | 'middle' | 'last-half' | 'all' | `last-${number}` | readonly number[];

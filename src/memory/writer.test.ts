@@ -9,7 +9,8 @@ import { Device } from '../runtime/device.ts';
 import { decodeMemory } from './format.ts';
 import { LanguageModel, type ModelSource } from './model.ts';
 import { type MemoryProfile, type Scoring, scorings } from './profile.ts';
-import { encodeReferences, type ReferenceBody, writeMemories } from './writer.ts';
+import type { ReferenceBody } from './reference-batch.ts';
+import { encodeReferences, writeMemories } from './writer.ts';
 
 const header: [number, ...number[]] = [0, 5, 9];
 const repeatPrompt = [7, 8, 11];
@@ -17,6 +18,9 @@ const repeatPrompt = [7, 8, 11];
 const references: readonly ReferenceBody[] = [17, 3, 40, 9, 1].map((length, index) => ({
   tokens: Array.from({ length }, (_, i) => (37 * i + 23 * index) % 128),
 }));
+
+/** Scorings that have scores. */
+type PlainScoring = Exclude<Scoring, 'random' | 'summary'>;
 
 /** Scores `[layers][kvHeads][body]` by their definition (graph/writer.ts), one loop after the other. */
 function plainScores(model: ModelSource, body: readonly number[], { layers, scoring }: MemoryProfile): number[][][] {
@@ -44,13 +48,13 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
         }
       }
       const norms = (layer.values[kvHead] as number[][]).slice(header.length).map((value) => Math.hypot(...value));
-      const byScoring: Record<Exclude<Scoring, 'random'>, number[]> = {
+      const byScoring: Record<PlainScoring, number[]> = {
         received,
         'received-unnormalised': exponentials.map(Math.log),
         'value-norm': received.map((share, j) => share * (norms[j] as number)),
         reconstruction: repeated,
       };
-      return byScoring[scoring as Exclude<Scoring, 'random'>];
+      return byScoring[scoring as PlainScoring];
     });
   });
 }
@@ -95,7 +99,7 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
       });
     }
 
-    for (const scoring of scorings.filter((each) => each !== 'random')) {
+    for (const scoring of scorings.filter((each) => each !== 'random' && each !== 'summary')) {
       // Seen from the second copy, the first one is outside of a window of 8.
       if (scoring === 'reconstruction' && family === 'mistral-window') continue;
       it(`scores and keeps by ${scoring}`, async () => {

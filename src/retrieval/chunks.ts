@@ -40,11 +40,11 @@ export function bodyTokens(tokenizer: Tokenizer, text: string): number[] {
 }
 
 /**
- * @param options - `maxTokens`: longest body of a reference, that is 128 less the header's tokens.
+ * @param options - `maxTokens`: longest body of a reference, `longestBody` of the memory profile.
  * @returns the references in order, cut while they are asked for. A document of nothing but white space has none.
  * @throws Memory3Error "usage" if `maxTokens` is less than 8.
  * @example
- * const maxTokens = referenceTokens - profile.header.length;
+ * const maxTokens = longestBody(profile);
  * for (const { start, end, text, tokens } of cutIntoChunks(document.text, tokenizer, { maxTokens })) { ... }
  */
 export function* cutIntoChunks(

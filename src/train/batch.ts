@@ -14,7 +14,7 @@ import { Memory3Error } from '../errors.ts';
 import { trainerNames } from '../graph/trainer-inputs.ts';
 import { writerNames } from '../graph/writer.ts';
 import { type MemoryProfile, referenceTokens } from '../memory/profile.ts';
-import { causalBias, masked } from '../memory/writer.ts';
+import { causalBias, masked } from '../memory/reference-batch.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { TensorData } from '../runtime/device.ts';
 

@@ -14,12 +14,13 @@ import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { seededRandom } from '../generate/sampling.ts';
 import { adamNames, adamNumbers, buildAdamW } from '../graph/adamw.ts';
-import type { GraphBuilder } from '../graph/graph.ts';
+import type { Graph, GraphBuilder } from '../graph/graph.ts';
 import { crossEntropy, weightedSum } from '../graph/loss.ts';
 import { writeOnnx } from '../graph/onnx.ts';
-import type { LoraShape } from '../graph/parameters.ts';
+import { inputParameters, type LoraShape, type MakeParameters } from '../graph/parameters.ts';
 import { buildTrainer, type Loss, type TrainerOptions } from '../graph/trainer.ts';
-import { type TrainedReferences, trainerNames } from '../graph/trainer-inputs.ts';
+import { isTrainedScoring, type TrainedReferences, trainerNames } from '../graph/trainer-inputs.ts';
+import type { TransformerOptions } from '../graph/transformer.ts';
 import type { ModelSource } from '../memory/model.ts';
 import { referenceTokens } from '../memory/profile.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -163,7 +164,9 @@ export class ModelTrainer implements AsyncDisposable {
     ];
     const trained = lora === undefined ? [...dense, ...added] : added;
     const zeros = trained.map(({ name, shape }) => ({ name, shape }));
-    const positions = Array.from({ length: referenceTokens + options.longest }, (_, position) => position);
+    // Reconstruction scores take twice a reference and a prompt between.
+    const rows = referenceTokens + Math.max(options.longest, 2 * referenceTokens);
+    const positions = Array.from({ length: rows }, (_, position) => position);
     const { cos, sin } = rotaryTables(config, positions);
     const tableShape = [positions.length, config.headDim / 2];
     const states = {
@@ -183,6 +186,11 @@ export class ModelTrainer implements AsyncDisposable {
   /** Names and shapes of what is trained. */
   get trained(): readonly TrainedArray[] {
     return this.#trained;
+  }
+
+  /** Companions that are trained; null if all weights are. */
+  get lora(): LoraShape | null {
+    return this.#lora ?? null;
   }
 
   /** Numbers that are trained. */
@@ -243,6 +251,22 @@ export class ModelTrainer implements AsyncDisposable {
   ): Promise<Record<string, TensorData>> {
     this.#checkPositions(inputs);
     const session = await this.#session(objective, memory, false);
+    const { frozen, tables, weights } = this.#states;
+    return this.#device.run({ session, inputs, states: [tables, frozen, weights], outputs });
+  }
+
+  /**
+   * Runs a graph of one's own with the weights as they are now, and the rotary tables, as its inputs.
+   * @param key names the graph, which is built and compiled once
+   */
+  async runGraph(
+    key: string,
+    build: (makeParameters: MakeParameters, options: TransformerOptions) => Graph,
+    inputs: Readonly<Record<string, TensorData>>,
+    outputs: readonly string[],
+  ): Promise<Record<string, TensorData>> {
+    const makeParameters: MakeParameters = (builder) => inputParameters(builder, this.#shapes, this.#lora);
+    const session = await this.#compiled(`own:${key}`, () => build(makeParameters, this.#graphOptions));
     const { frozen, tables, weights } = this.#states;
     return this.#device.run({ session, inputs, states: [tables, frozen, weights], outputs });
   }
@@ -370,36 +394,46 @@ export class ModelTrainer implements AsyncDisposable {
   #session(objective: Objective, memory: BatchMemory | undefined, backward: boolean): Promise<number> {
     const references = memory === undefined ? undefined : trainedReferences(memory);
     const key = JSON.stringify([objective.name, references, backward]);
+    const options = (): TrainerOptions => ({
+      ...this.#graphOptions,
+      loss: objective.loss,
+      trained: backward ? this.#reached(memory) : [],
+      recompute: this.#options.recompute,
+      ...(this.#lora === undefined ? {} : { lora: this.#lora }),
+      ...(references === undefined ? {} : { references }),
+    });
+    return this.#compiled(key, () => buildTrainer(this.config, this.#shapes, options()));
+  }
+
+  #compiled(key: string, build: () => Graph): Promise<number> {
     let session = this.#sessions.get(key);
     if (session === undefined) {
-      const options: TrainerOptions = {
-        fusedScores: this.#device.provider !== 'webgpu',
-        loss: objective.loss,
-        trained: backward ? this.#reached(memory) : [],
-        recompute: this.#options.recompute,
-        ...(this.#lora === undefined ? {} : { lora: this.#lora }),
-        ...(references === undefined ? {} : { references }),
-      };
-      session = this.#device.session({
-        ...writeOnnx(buildTrainer(this.config, this.#shapes, options)),
-        planMemory: false,
-      });
+      session = this.#device.session({ ...writeOnnx(build()), planMemory: false });
       this.#sessions.set(key, session);
     }
     return session;
+  }
+
+  get #graphOptions(): TransformerOptions {
+    return { fusedScores: this.#device.provider !== 'webgpu' };
   }
 }
 
 function trainedReferences({ profile, chunkTokens, summaryTokens, chosen }: BatchMemory): TrainedReferences {
   const { layers, header, scoring } = profile;
   const given = summaryTokens > 0 || chosen !== undefined;
-  if (!given && (scoring === 'random' || scoring === 'reconstruction')) {
-    throw new Error(`tokens kept by ${scoring} have to be chosen beforehand`);
+  if (!given && !isTrainedScoring(scoring)) {
+    throw new Memory3Error('usage', `A training graph cannot keep tokens by ${scoring}.`, {
+      remedy:
+        scoring === 'summary'
+          ? 'Open the trainer with summary tokens, and say how many in each batch.'
+          : 'Choose the tokens beforehand (chooseTokens), or choose another scoring.',
+    });
   }
   return {
     layers,
     header: header.length,
-    scoring: given ? null : (scoring as NonNullable<TrainedReferences['scoring']>),
+    scoring: given || !isTrainedScoring(scoring) ? null : scoring,
     summaryTokens,
     chunkTokens,
   };

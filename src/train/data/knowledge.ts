@@ -8,7 +8,7 @@ import type { BankIdentity, MemoryBank } from '../../bank/bank.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
 import { type DocumentEvent, putDocument } from '../../generate/library.ts';
-import { referenceTokens } from '../../memory/profile.ts';
+import { longestBody } from '../../memory/profile.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
 import type { TextDocument } from './readers.ts';
@@ -38,23 +38,18 @@ export async function* addKnowledge(
   { tokenizer, header, embedder }: KnowledgeParts,
   documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
 ): AsyncGenerator<DocumentEvent, void> {
-  const parts = { bank, embedder, tokenizer, profile: { header: header as [number, ...number[]] } };
+  const parts = { bank, embedder, tokenizer, profile: { header } };
   for await (const { id, title, text } of documents) {
     yield await putDocument(parts, { name: id, title: title ?? null, mediaType: 'text/plain', text });
   }
   bank.prepareSearch();
 }
 
-/** Longest body of a reference, in tokens. */
-export function longestBody({ header }: Pick<KnowledgeParts, 'header'>): number {
-  return referenceTokens - header.length;
-}
-
 function knowledgeIdentity({ tokenizer, header, embedder }: KnowledgeParts): BankIdentity {
   const { name, fingerprint, dimensions } = embedder;
   return {
     model: { name: 'a tokenizer without a model', fingerprint: tokenizerFingerprint(tokenizer) },
-    profile: { name: `bodies of ${referenceTokens - header.length} tokens`, fingerprint: sha256(header) },
+    profile: { name: `bodies of ${longestBody({ header })} tokens`, fingerprint: sha256(header) },
     embedder: { name, fingerprint, dimensions },
   };
 }

@@ -11,13 +11,14 @@ import { checkIdentity } from '../../bank/identity.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
 import { type AdapterOptions, openModelAndAdapter } from '../../generate/adapted-model.ts';
+import { isTrainedScoring, trainedScorings } from '../../graph/trainer-inputs.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../../hub/catalogue.ts';
 import { fetchModel } from '../../hub/fetch.ts';
 import { bankPath } from '../../hub/home.ts';
 import type { Adapter } from '../../memory/adapter.ts';
 import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
 import type { ModelSource } from '../../memory/model.ts';
-import { type MemoryProfile, referenceTokens, type Scoring } from '../../memory/profile.ts';
+import { longestBody, type MemoryProfile } from '../../memory/profile.ts';
 import { type ChatTemplate, parseChatTemplate } from '../../model/chat-template.ts';
 import { mergedWeights } from '../../model/merged-weights.ts';
 import type { ModelFile } from '../../model/open.ts';
@@ -105,7 +106,7 @@ export async function openRecalledBank(
     });
   }
   const { references, maxOverlap } = options;
-  const maxTokens = referenceTokens - profile.header.length;
+  const maxTokens = longestBody(profile);
   const recall = new BankRecall({ bank, embedder, tokenizer, maxTokens }, { references, maxOverlap });
   const resources = opening.move();
   return {
@@ -116,18 +117,15 @@ export async function openRecalledBank(
   };
 }
 
-/** Scores that the training graph computes as it goes. */
-const followed: readonly string[] = ['received', 'received-unnormalised', 'value-norm'] satisfies Scoring[];
-
 function checkProfile({ scoring }: MemoryProfile, adapter: Adapter | null): void {
   if (adapter !== null && adapter.summaryTokens !== null) {
     throw new Memory3Error('unsupported', `The adapter ${adapter.card.name} writes memories with summary tokens.`, {
       remedy: 'Fine-tune it with --no-memory, or another adapter.',
     });
   }
-  if (!followed.includes(scoring)) {
+  if (!isTrainedScoring(scoring)) {
     throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
-      remedy: `Choose --scoring ${followed.join(', ')}, or train with --no-memory.`,
+      remedy: `Choose --scoring ${trainedScorings.join(', ')}, or train with --no-memory.`,
     });
   }
 }

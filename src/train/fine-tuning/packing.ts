@@ -14,7 +14,7 @@
  */
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
-import { masked } from '../../memory/writer.ts';
+import { masked } from '../../memory/reference-batch.ts';
 
 export const packingOptionsSchema = z
   .strictObject({

@@ -7,6 +7,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
+import { isTrainedScoring, trainedScorings } from '../../graph/trainer-inputs.ts';
 import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
 import type { ModelSource } from '../../memory/model.ts';
 import { memoryProfileSchema } from '../../memory/profile.ts';
@@ -113,9 +114,9 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     memory === null
       ? null
       : chooseProfile(begun.source.config, prepared.tokenizer, { ...pretrainedProfile, ...memory });
-  if (profile?.scoring === 'random' || profile?.scoring === 'reconstruction') {
+  if (profile !== null && !isTrainedScoring(profile.scoring)) {
     throw new Memory3Error('usage', `Training cannot choose tokens by ${profile.scoring} scores while it goes on.`, {
-      remedy: 'Choose --scoring received, received-unnormalised or value-norm.',
+      remedy: `Choose --scoring ${trainedScorings.join(', ')}.`,
     });
   }
   const sources = sourcesOf(prepared);
