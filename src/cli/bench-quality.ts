@@ -1,38 +1,26 @@
 /** `memory3 bench quality`: what memory is worth to a model, against references as text and none at all. */
-import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { Memory3Error } from '../errors.ts';
-import { readSplitQuestions } from '../evaluate/held-out-questions.ts';
-import { measureQuality, type QualityRow, type QualitySet } from '../evaluate/quality.ts';
-import { type QuestionOptions, type QuestionSet, readQuestions } from '../evaluate/questions.ts';
-import { seededRandom } from '../generate/sampling.ts';
-import { type OpenedModel, openModel } from '../generate/workspace.ts';
-import { referenceTokens } from '../memory/profile.ts';
-import { heldOutSets } from '../train/conversion/examples.ts';
-import { type QuestionSetName, questionSets } from '../train/conversion/question-sets.ts';
+import { measureQuality, type QualityRow } from '../evaluate/quality.ts';
+import { openModel } from '../generate/workspace.ts';
+import { addQuestionFlags, type QuestionFlags, readQuestionSets, wordsOf } from './bench-questions.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelFlags, kept, type ModelFlags, modelOptions, number } from './options.ts';
 import { showFetching } from './pull.ts';
-import { formatBytes, type Terminal, table } from './terminal.ts';
+import { formatBytes, table } from './terminal.ts';
 
 /** Layers to compare where no adapter says which were trained. */
 const untrainedChoices = 'first-half middle last-half all';
+/** Numbers of kept tokens to compare. */
+const comparedCounts = [8, 16, 32, 64, 'all'] as const;
 
-interface QualityFlags extends ModelFlags {
-  readonly contexts?: string;
-  readonly questions?: string;
-  readonly data?: string;
-  readonly heldOut?: boolean;
-  readonly sets: string;
+interface QualityFlags extends ModelFlags, QuestionFlags {
   readonly noneAdapter?: string;
   readonly ragAdapter?: string;
-  readonly limit: number;
   readonly distractors: readonly number[];
-  readonly seed: number;
   readonly choices?: string;
-  readonly keep: readonly (number | 'all')[];
+  readonly keep?: readonly (number | 'all')[];
   readonly json?: boolean;
 }
 
@@ -42,14 +30,8 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
     'bench quality --contexts c.jsonl --questions q.jsonl --choices "first-half middle" --keep 8 --keep all',
     'bench quality --data data --held-out --adapter memory --none-adapter none --rag-adapter text --distractors 0 --distractors 4',
   ])
-    .option('--contexts <file>', 'JSON Lines with context_id and text, plain or gzip')
-    .option('--questions <file>', 'JSON Lines with context_id, question, answers and answer_starts')
-    .option('--data <folder>', 'data sets of the conversion, instead of two files')
-    .option('--held-out', 'of --data, only what took no part in training (without it, only what did)')
-    .option('--sets <names>', `of --data, with spaces between them: ${questionSets.join(' ')}`, heldOutSets.join(' '))
     .option('--none-adapter <path>', 'measures without references: trained alike, but without them')
     .option('--rag-adapter <path>', 'measures references as text: trained alike, but with their text')
-    .addOption(number('--limit <n>', 'questions of each set', z.int().min(1)).default(100))
     .addOption(
       repeated(
         number(
@@ -60,13 +42,19 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
         [0],
       ),
     )
-    .addOption(number('--seed <n>', 'orders the questions', z.int().min(0).max(0xffff_ffff)).default(0))
     .option(
       '--choices <layers>',
       `choices of memory layers, with spaces between them (default: those of the adapter, else ${untrainedChoices})`,
     )
-    .addOption(repeated(kept('--keep <n>', 'kept tokens to compare; may be given again'), [8, 16, 32, 64, 'all']));
-  addModelFlags(command).action(async (flags: QualityFlags) => {
+    .addOption(
+      repeated(
+        kept(
+          '--keep <n>',
+          `kept tokens to compare; may be given again (default: ${comparedCounts}, or those of summary tokens)`,
+        ),
+      ),
+    );
+  addModelFlags(addQuestionFlags(command)).action(async (flags: QualityFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
@@ -74,20 +62,23 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
     await using closing = new AsyncDisposableStack();
     const baseline = async (adapter: string | undefined) => {
       if (adapter === undefined) return opened.model;
-      return closing.use(await openModel({ ...modelOptions(flags), adapter, fetch: fetching.options })).model;
+      // It reads no memories, so what was asked for about them is not its concern.
+      const options = { ...modelOptions(flags), profile: {}, adapter, fetch: fetching.options };
+      return closing.use(await openModel(options)).model;
     };
     const models = {
       none: await baseline(flags.noneAdapter),
       rag: await baseline(flags.ragAdapter),
       memory: opened.model,
     };
-    const sets = readSets(flags, opened, terminal);
+    const sets = readQuestionSets(flags, opened, Math.max(...flags.distractors), terminal);
     const choices = flags.choices ?? (opened.adapter === null ? untrainedChoices : opened.profile.layers.join(','));
-    const { header, scoring, storage } = opened.profile;
+    const { header, scoring, storage, keptTokens } = opened.profile;
+    const keep = flags.keep ?? (scoring === 'summary' ? [keptTokens] : comparedCounts);
     const rows: QualityRow[] = [];
     const measuring = measureQuality(models, opened.tokenizer, sets, {
       layers: wordsOf(choices),
-      kept: flags.keep,
+      kept: keep,
       references: flags.distractors.map((count) => count + 1),
       scoring,
       storage,
@@ -105,49 +96,12 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
   });
 }
 
-function wordsOf(text: string): string[] {
-  return text.split(/\s+/).filter((word) => word !== '');
-}
-
-/** The questions that the flags name; says how many were left out. */
-function readSets(flags: QualityFlags, { tokenizer, profile }: OpenedModel, terminal: Terminal): QualitySet[] {
-  const options = (): QuestionOptions => ({
-    limit: flags.limit,
-    distractors: Math.max(...flags.distractors),
-    random: seededRandom(flags.seed),
-    maxTokens: referenceTokens - profile.header.length,
-  });
-  const named = (name: string, { items, cut, unanswerable }: QuestionSet): QualitySet => {
-    terminal.notice(
-      `${name}: ${items.length} questions; left out: ${cut} whose answer is cut, ${unanswerable} without an answer`,
-    );
-    return { name, items };
-  };
-  const { contexts, questions, data } = flags;
-  if (data !== undefined && contexts === undefined && questions === undefined) {
-    const split = flags.heldOut === true ? 'held-out' : 'training';
-    return wordsOf(flags.sets).map((set) =>
-      named(set, readSplitQuestions(data, knownSet(set), split, tokenizer, options())),
-    );
-  }
-  if (data === undefined && contexts !== undefined && questions !== undefined) {
-    return [named(basename(questions), readQuestions(contexts, questions, tokenizer, options()))];
-  }
-  throw new Memory3Error('usage', 'Questions come from either --data or both --contexts and --questions.');
-}
-
-function knownSet(name: string): QuestionSetName {
-  const set = questionSets.find((one) => one === name);
-  if (set !== undefined) return set;
-  throw new Memory3Error('usage', `There is no data set "${name}"; there are ${questionSets.join(', ')}.`);
-}
-
 /** A flag that may be given again; the first one replaces the defaults. */
-function repeated<T>(option: ReturnType<typeof number>, defaults: readonly T[]) {
+function repeated<T>(option: ReturnType<typeof number>, defaults?: readonly T[]) {
   const parse = option.parseArg as (value: string, earlier: unknown) => T;
   return option
     .default(defaults)
-    .argParser((value: string, earlier: readonly T[]) => [
+    .argParser((value: string, earlier: readonly T[] = []) => [
       ...(earlier === defaults ? [] : earlier),
       parse(value, undefined),
     ]);

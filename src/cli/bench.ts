@@ -1,10 +1,12 @@
-/** `memory3 bench`: speed, and beside it quality (`bench-quality.ts`). */
+/** `memory3 bench`: speed, and beside it quality, layers and heads (`bench-quality.ts`, `bench-layers.ts`, `bench-heads.ts`). */
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { measureSpeed, type SpeedReport } from '../evaluate/speed.ts';
 import { openModel } from '../generate/workspace.ts';
 import { defaultEmbedder } from '../hub/catalogue.ts';
 import { openEmbedder } from '../retrieval/embedder.ts';
+import { addHeads } from './bench-heads.ts';
+import { addLayers } from './bench-layers.ts';
 import { addQuality } from './bench-quality.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -13,13 +15,15 @@ import { showFetching } from './pull.ts';
 import { formatBytes, table } from './terminal.ts';
 
 export function addBench(program: Command, interrupt: Interrupt): void {
-  const bench = program.command('bench').description('measure speed or quality');
+  const bench = program.command('bench').description('measure speed, quality, or what attention heads do');
   bench.addHelpText(
     'after',
     '\nExamples:\n  $ memory3 bench speed --json\n  $ memory3 bench quality --contexts c.jsonl --questions q.jsonl --limit 100',
   );
   addSpeed(bench, interrupt);
   addQuality(bench, interrupt);
+  addLayers(bench, interrupt);
+  addHeads(bench, interrupt);
 }
 
 interface SpeedFlags extends ModelFlags {

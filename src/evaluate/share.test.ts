@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { seededRandom } from '../generate/sampling.ts';
-import { shareOfGain } from './share.ts';
+import { meanDifference, shareOfGain } from './share.ts';
 
 describe("the share of RAG's gain", () => {
   const random = seededRandom(1);
@@ -28,5 +28,26 @@ describe("the share of RAG's gain", () => {
     const share = shareOfGain([3, 1], [1, 2], [2, 1], seededRandom(4));
     assert.equal(share?.value, 1);
     assert.equal(share?.low, Number.NEGATIVE_INFINITY);
+  });
+});
+
+describe('the difference of two ways of reading', () => {
+  it('does not count what is hard for both as noise', () => {
+    const random = seededRandom(5);
+    const hardness = Array.from({ length: 200 }, () => 10 * random());
+    const exact = meanDifference(
+      hardness.map((value) => value + 0.25),
+      hardness,
+      seededRandom(6),
+    );
+    for (const value of Object.values(exact)) assert.ok(Math.abs(value - 0.25) < 1e-9);
+    const noisy = meanDifference(
+      hardness.map((value) => value + 0.25 + random() - 0.5),
+      hardness,
+      seededRandom(7),
+    );
+    // Uniform noise of deviation 0.289 over 200 questions: a standard error of about 0.02.
+    assert.ok(Math.abs((noisy.high - noisy.low) / (2 * 1.96 * 0.0204) - 1) < 0.2, `${noisy.low} to ${noisy.high}`);
+    assert.ok(noisy.low < noisy.value && noisy.value < noisy.high);
   });
 });

@@ -1,13 +1,16 @@
-/** How much of what references as text gain is left when they come as memories. */
+/** How much of what references as text gain is left when they come as memories; how far apart two ways of reading are. */
 import type { Random } from '../generate/sampling.ts';
 
-export interface Share {
-  /** (none - memory) / (none - rag), of means over questions. */
+/** A measured number. */
+export interface Interval {
   readonly value: number;
   /** 95 % interval. */
   readonly low: number;
   readonly high: number;
 }
+
+/** (none - memory) / (none - rag), of means over questions. */
+export type Share = Interval;
 
 const resamples = 2000;
 
@@ -25,12 +28,29 @@ export function shareOfGain(
 ): Share | null {
   const value = shareOf(none, rag, memory, [...none.keys()]);
   if (value === null) return null;
-  const draw = () => none.map(() => Math.floor(random() * none.length));
-  const drawn = Array.from({ length: resamples }, () => shareOf(none, rag, memory, draw()));
   // Where a resample has no gain, the share has no bound on that side.
-  const shares = drawn.map((share) => share ?? Number.NEGATIVE_INFINITY).sort((a, b) => a - b);
-  const quantile = (part: number) => shares[Math.floor(part * (resamples - 1))] as number;
-  return { value, low: quantile(0.025), high: quantile(0.975) };
+  const statistic = (indices: readonly number[]) => shareOf(none, rag, memory, indices) ?? Number.NEGATIVE_INFINITY;
+  return { value, ...bootstrap(none.length, statistic, random) };
+}
+
+/** Mean of a - b over questions, drawn again with replacement in pairs. */
+export function meanDifference(a: readonly number[], b: readonly number[], random: Random): Interval {
+  const differences = a.map((value, question) => value - (b[question] as number));
+  const mean = (indices: readonly number[]) =>
+    indices.reduce((sum, index) => sum + (differences[index] as number), 0) / indices.length;
+  return { value: mean([...differences.keys()]), ...bootstrap(differences.length, mean, random) };
+}
+
+/** The 95 % interval of a statistic of `count` questions, given which of them are drawn. */
+function bootstrap(
+  count: number,
+  statistic: (indices: readonly number[]) => number,
+  random: Random,
+): Pick<Interval, 'low' | 'high'> {
+  const draw = () => Array.from({ length: count }, () => Math.floor(random() * count));
+  const drawn = Array.from({ length: resamples }, () => statistic(draw())).sort((a, b) => a - b);
+  const quantile = (part: number) => drawn[Math.floor(part * (resamples - 1))] as number;
+  return { low: quantile(0.025), high: quantile(0.975) };
 }
 
 function shareOf(

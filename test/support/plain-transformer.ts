@@ -47,6 +47,8 @@ export interface PlainOptions {
   /** Position of the first token; default 0. */
   readonly start?: number;
   readonly inFront?: (layer: number, kvHead: number) => InFront;
+  /** Whether a head's query sees a token of the sequence before it (indices in the sequence); default all. */
+  readonly sees?: (layer: number, head: number, query: number, key: number) => boolean;
 }
 
 /** Reads one sequence. */
@@ -81,7 +83,7 @@ function attend(
   layer: PlainLayer,
   x: Vector,
   index: number,
-  { start = 0, inFront }: PlainOptions,
+  { start = 0, inFront, sees = () => true }: PlainOptions,
 ): Vector {
   const { heads, kvHeads, headDim } = config;
   const prefix = `model.layers.${number}.self_attn`;
@@ -106,10 +108,12 @@ function attend(
     const keys = [...front.keys, ...(layer.keys[kvHead] as Vector[])];
     const values = [...front.values, ...(layer.values[kvHead] as Vector[])];
     const rotated = rotate(query, start + index, config);
-    const oldest = front.keys.length + index - (config.slidingWindow ?? Number.POSITIVE_INFINITY);
-    const scores = keys.map((key, slot) =>
-      slot >= front.keys.length && slot <= oldest ? Number.NEGATIVE_INFINITY : dot(rotated, key) / Math.sqrt(headDim),
-    );
+    const outOfWindow = index - (config.slidingWindow ?? Number.POSITIVE_INFINITY);
+    const scores = keys.map((key, slot) => {
+      const token = slot - front.keys.length;
+      const seen = token < 0 || (token > outOfWindow && sees(number, head, index, token));
+      return seen ? dot(rotated, key) / Math.sqrt(headDim) : Number.NEGATIVE_INFINITY;
+    });
     const shares = softmax(scores);
     layer.attention[head]?.push(shares);
     for (let i = 0; i < headDim; i++)
