@@ -4,11 +4,9 @@ import { after, before, describe, it } from 'node:test';
 import { comparableLog } from '../../../test/support/small-network.ts';
 import { temporaryFolder } from '../../../test/support/temporary.ts';
 import { type TinyModel, tinyModel } from '../../../test/support/tiny-trained.ts';
-import { writeOnnx } from '../../graph/onnx.ts';
-import { buildTrainer } from '../../graph/trainer.ts';
-import { trainerNames } from '../../graph/trainer-inputs.ts';
-import { rotaryTables } from '../../model/rope.ts';
-import { Device, type StateArray, type TensorData } from '../../runtime/device.ts';
+import { seededRandom } from '../../generate/sampling.ts';
+import type { TensorToWrite } from '../../model/safetensors-writer.ts';
+import { Device, type TensorData } from '../../runtime/device.ts';
 import { batchInputs, targetNames } from '../batch.ts';
 import { crossEntropyObjective, ModelTrainer, type ModelTrainerOptions, type Objective } from '../model-trainer.ts';
 import { runTraining } from '../run.ts';
@@ -244,82 +242,44 @@ describe('gradients', () => {
   });
 });
 
-/** The derivative along the gradient, and along a random direction of every tensor's gradient signs. */
+/** The derivatives along the gradient, and along its values with random signs. */
 async function checkDirections(
   objective: Objective,
   lossName: string,
   inputs: Readonly<Record<string, TensorData>>,
   { memory }: FineTuningBatch,
 ): Promise<void> {
-  const { config, tensors, profile } = tiny;
-  const shapes = new Map([...tensors].map(([name, { shape }]) => [name, shape]));
-  const references =
-    memory === undefined
-      ? {}
-      : {
-          references: {
-            layers: profile.layers,
-            header: profile.header.length,
-            scoring: 'received' as const,
-            summaryTokens: 0,
-            chunkTokens: 64,
-          },
-        };
-  const options = { fusedScores: true, loss: objective.loss, ...references };
-  const session = await device.session(
-    writeOnnx(buildTrainer(config, shapes, { ...options, trained: [...shapes.keys()] })),
-  );
-  const positions = Array.from({ length: 640 }, (_, position) => position);
-  const { cos, sin } = rotaryTables(config, positions);
-  const tableShape = [positions.length, config.headDim / 2];
-  const tables = await device.state([
-    { name: trainerNames.cos, shape: tableShape, data: cos },
-    { name: trainerNames.sin, shape: tableShape, data: sin },
-  ]);
-  const evaluate = async (weights: readonly Required<StateArray>[], outputs: readonly string[]) => {
-    // The device takes the arrays over.
-    const state = await device.state(weights.map(({ name, shape, data }) => ({ name, shape, data: data.slice() })));
-    const result = await device.run({ session, inputs, states: [tables, state], outputs });
-    await device.release(state);
-    return result;
-  };
-  const arrays = [...tensors].map(([name, { shape, data }]) => ({ name, shape, data }));
-  const names = arrays.map(({ name }) => trainerNames.gradient(name));
-  const found = await evaluate(arrays, [lossName, ...names]);
-  const gradients = names.map((name) => found[name]?.data as Float32Array);
-  const squares = gradients.reduce((sum, data) => sum + data.reduce((part, value) => part + value * value, 0), 0);
+  await using trainer = await ModelTrainer.open(tiny, device, allWeights);
+  await trainer.accumulateObjective(objective, inputs, 1, memory, [lossName]);
+  const gradients = [...(await trainer.gradients())].map(([name, { data }]) => ({ name, data }));
+  const squares = gradients.reduce((sum, { data }) => sum + data.reduce((part, value) => part + value * value, 0), 0);
   const norm = Math.sqrt(squares);
   assert.ok(norm > 1e-3);
-  let state = 7;
-  const sign = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state < 2 ** 31 ? 1 : -1;
-  };
+  const random = seededRandom(7);
   const directions = [
-    gradients.map((data) => data.map((value) => value / norm)),
-    gradients.map((data) => data.map((value) => (sign() * Math.abs(value)) / norm)),
+    gradients.map(({ data }) => data.map((value) => value / norm)),
+    gradients.map(({ data }) => data.map((value) => ((random() < 0.5 ? -1 : 1) * value) / norm)),
   ];
+  const begun = await trainer.state();
+  const lossAt = async (direction: readonly Float32Array[], length: number) => {
+    const tensors = new Map(begun.tensors);
+    for (const [i, { name }] of gradients.entries()) {
+      const { shape, data } = begun.tensors.get(`weights:${name}`) as TensorToWrite;
+      const moved = data.map((value, j) => value + length * ((direction[i] as Float32Array)[j] as number));
+      tensors.set(`weights:${name}`, { shape, data: moved });
+    }
+    await trainer.restore({ tensors, values: begun.values });
+    return (await trainer.measureObjective(objective, inputs, memory, [lossName]))[lossName]?.data[0] as number;
+  };
   for (const direction of directions) {
     const slope = direction.reduce(
-      (sum, data, i) =>
-        sum + data.reduce((part, value, j) => part + value * ((gradients[i] as Float32Array)[j] as number), 0),
+      (sum, data, i) => sum + data.reduce((part, value, j) => part + value * (gradients[i]?.data[j] as number), 0),
       0,
     );
-    const at = async (length: number) => {
-      const moved = arrays.map(({ name, shape, data }, i) => ({
-        name,
-        shape,
-        data: data.map((value, j) => value + length * ((direction[i] as Float32Array)[j] as number)),
-      }));
-      return (await evaluate(moved, [lossName]))[lossName]?.data[0] as number;
-    };
     const length = 2e-3;
-    const difference = ((await at(length)) - (await at(-length))) / (2 * length);
-
+    const difference = ((await lossAt(direction, length)) - (await lossAt(direction, -length))) / (2 * length);
     close(difference, slope, 1e-4 * norm);
   }
-  await device.release(tables);
-  await device.release(session);
 }
 
 describe('runs', () => {
