@@ -70,6 +70,12 @@ export { type Embedder, openEmbedder } from './retrieval/embedder.ts';
 export { search } from './retrieval/search.ts';
 export { Device, type DeviceOptions } from './runtime/device.ts';
 export { type ConversionOptions, type Converted, type ConvertRequest, convert } from './train/conversion/convert.ts';
+export {
+  type FineTuningOptions,
+  type FineTuningResult,
+  fineTuneAnswers,
+  fineTunePreferences,
+} from './train/fine-tuning/fine-tune.ts';
 export { type BatchResult, ModelTrainer, type ModelTrainerOptions } from './train/model-trainer.ts';
 export { type RunOptions, type RunResult, runTraining } from './train/run.ts';
 export type { StepResult, Trainable, TrainingState } from './train/trainable.ts';
