@@ -150,6 +150,116 @@ describe('a state', () => {
   });
 });
 
+describe('a state that is trained', () => {
+  const arrays = () => [
+    { name: 'w', shape: [2, 3], data: Float32Array.of(1, -2, 3, -4, 5, -6) },
+    { name: 'b', shape: [2] },
+  ];
+  /** y = x + 1, and the same flat. */
+  const plusOne = (shape: readonly (number | string)[]) => {
+    const builder = new GraphBuilder('plus one');
+    const y = builder.apply('Add', [builder.input('w', 'float32', shape), builder.number(1)]);
+    builder.output(y, 'y', 'float32', shape);
+    return writeOnnx(builder.finish());
+  };
+  const readAll = async (state: number) => (await device.read(state, ['w', 'b'])).map((data) => [...data]);
+
+  it('begins with the data that it is given, which it takes over, and gives copies back', async () => {
+    const given = arrays();
+    const state = await device.state(given);
+    assert.equal(given[0]?.data?.length, 0, 'the data was handed over');
+    const [first] = await device.read(state, ['w']);
+    (first as Float32Array).fill(7);
+    assert.deepEqual(await readAll(state), [
+      [1, -2, 3, -4, 5, -6],
+      [0, 0],
+    ]);
+    await assert.rejects(device.read(state, ['v']), /no array "v"/);
+    const wrong = [{ name: 'w', shape: [2, 2], data: new Float32Array(3) }];
+    await assert.rejects(device.state(wrong), /"w" has 3 numbers, which is not \[2,2\]/);
+  });
+
+  it('can be cleared, and its squares added up', async () => {
+    const state = await device.state(arrays());
+    assert.equal(await device.sumOfSquares(state), 1 + 4 + 9 + 16 + 25 + 36);
+    await device.clear(state);
+    assert.equal(await device.sumOfSquares(state), 0);
+    assert.deepEqual(await readAll(state), [
+      [0, 0, 0, 0, 0, 0],
+      [0, 0],
+    ]);
+  });
+
+  it('adds squares in more than single precision', async () => {
+    // 2^24 + 1 is no f32.
+    const data = Float32Array.from([4096, ...Array.from({ length: 100 }, () => 1)]);
+    const state = await device.state([{ name: 'w', shape: [101], data }]);
+    assert.equal(await device.sumOfSquares(state), 2 ** 24 + 100);
+  });
+
+  it('feeds runs, and keeps the sum of what they give', async () => {
+    const [weights, sums] = [await device.state(arrays()), await device.state([{ name: 'sum', shape: [2, 3] }])];
+    const session = await device.session(plusOne([2, 3]));
+    const request = { session, inputs: {}, states: [weights] };
+    const keep = { state: sums, arrays: { y: 'sum' } };
+    assert.deepEqual(await device.run({ ...request, outputs: [], keep }), {});
+    const { y } = await device.run({ ...request, outputs: ['y'], keep });
+    assert.deepEqual([...(y as TensorData).data], [2, -1, 4, -3, 6, -5]);
+    assert.deepEqual([...((await device.read(sums, ['sum']))[0] as Float32Array)], [4, -2, 8, -6, 12, -10]);
+    assert.deepEqual((await readAll(weights))[0], [1, -2, 3, -4, 5, -6]);
+    const refuses = (arrayNames: Record<string, string>, message: RegExp) =>
+      assert.rejects(device.run({ ...request, outputs: [], keep: { state: sums, arrays: arrayNames } }), message);
+    await refuses({ y: 'other' }, /no array "other"/);
+    const small = await device.state([{ name: 'sum', shape: [2] }]);
+    const wrong = device.run({ ...request, outputs: [], keep: { ...keep, state: small } });
+    await assert.rejects(wrong, /6 numbers were to be added to "sum"/);
+  });
+
+  it('is swept: a session replaces arrays of any size slice by slice', async () => {
+    // More than one slice, and a rest.
+    const length = 3 * 2 ** 18 + 5;
+    const [weights, others, results] = [
+      await device.state([
+        { name: 'a', shape: [length], data: Float32Array.from({ length }, (_, i) => i) },
+        { name: 'b', shape: [2, 1], data: Float32Array.of(5, 6) },
+        { name: 'untouched', shape: [1], data: Float32Array.of(9) },
+      ]),
+      await device.state([
+        { name: 'a', shape: [length], data: new Float32Array(length).fill(0.5) },
+        { name: 'b', shape: [2, 1], data: Float32Array.of(1, 2) },
+      ]),
+      await device.state([
+        { name: 'a', shape: [length] },
+        { name: 'b', shape: [2, 1] },
+      ]),
+    ];
+    const builder = new GraphBuilder('sweep');
+    const [x, y] = [builder.input('x', 'float32', ['n']), builder.input('y', 'float32', ['n'])];
+    const factor = builder.input('factor', 'float32', [1]);
+    const sum = builder.apply('Add', [builder.apply('Mul', [x, factor]), y]);
+    builder.output(sum, 'sum', 'float32', ['n']);
+    builder.output(builder.apply('Sub', [x, y]), 'difference', 'float32', ['n']);
+    const session = await device.session(writeOnnx(builder.finish()));
+    await device.sweep({
+      session,
+      inputs: { factor: { type: 'float32', shape: [1], data: Float32Array.of(2) } },
+      names: ['a', 'b'],
+      feeds: { x: weights, y: others },
+      outputs: { sum: weights, difference: results },
+    });
+    const [a, b, untouched] = await device.read(weights, ['a', 'b', 'untouched']);
+    assert.ok((a as Float32Array).every((value, i) => value === Math.fround(2 * i + 0.5)));
+    assert.deepEqual([...(b as Float32Array), ...(untouched as Float32Array)], [11, 14, 9]);
+    const [difference, small] = await device.read(results, ['a', 'b']);
+    assert.ok((difference as Float32Array).every((value, i) => value === Math.fround(i - 0.5)));
+    assert.deepEqual([...(small as Float32Array)], [4, 4]);
+    await assert.rejects(
+      device.sweep({ session, inputs: {}, names: ['c'], feeds: { x: weights }, outputs: {} }),
+      /no array "c"/,
+    );
+  });
+});
+
 describe('a device', () => {
   it('says which runtime it is', async () => {
     const { version, providers } = await device.about();
