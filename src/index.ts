@@ -59,7 +59,7 @@ export { chooseProfile, type ProfileChoice } from './memory/choose-profile.ts';
 export { ReadingContext } from './memory/context.ts';
 export { decodeMemory, type ExplicitMemory, encodeMemory } from './memory/format.ts';
 export { LanguageModel } from './memory/model.ts';
-export { type MemoryProfile, memoryLayers } from './memory/profile.ts';
+export { longestBody, type MemoryProfile, memoryLayers } from './memory/profile.ts';
 export { writeMemories } from './memory/writer.ts';
 export { encodeChat, type Message } from './model/chat-template.ts';
 export { type ModelFile, openModelFile } from './model/open.ts';
@@ -69,6 +69,7 @@ export { readSources } from './retrieval/documents.ts';
 export { type Embedder, openEmbedder } from './retrieval/embedder.ts';
 export { search } from './retrieval/search.ts';
 export { Device, type DeviceOptions } from './runtime/device.ts';
+export { adapterTensors } from './train/adapter-tensors.ts';
 export { type ConversionOptions, type Converted, type ConvertRequest, convert } from './train/conversion/convert.ts';
 export {
   type FineTuningOptions,

@@ -137,6 +137,12 @@ describe('an adapter', () => {
     await assert.rejects(open({ ...card, extra: 1 }), { code: 'damaged', message: /extra/ });
     await assert.rejects(open({ ...card, profile: { ...card.profile, layers: [1, 99] } }), /memory layers, 1,99/);
     await assert.rejects(open({ ...card, profile: { ...card.profile, layers: [1, 1] } }), /memory layers, 1,1/);
+    const summary = { ...card.profile, scoring: 'summary' };
+    await assert.rejects(open({ ...card, profile: summary }), /keeps 8 summary tokens, and it has 0/);
+    tensors.set(summaryTokensName, half([2, base.config.hiddenSize]));
+    await assert.rejects(open({ ...card, profile: summary }), /keeps 8 summary tokens, and it has 2/);
+    using adapter = await open({ ...card, profile: { ...summary, keptTokens: 2 } });
+    assert.equal(adapter.card.profile.scoring, 'summary');
     const bare = join(folder.path, 'bare.safetensors');
     writeSafetensors(bare, tensors);
     await assert.rejects(openAdapter(bare, base), { code: 'unsupported', message: /no card/ });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Memory3Error } from '../errors.ts';
-import { memoryLayers, memoryProfileSchema } from './profile.ts';
+import { longestBody, type MemoryProfile, memoryLayers, memoryProfileSchema } from './profile.ts';
 
 const range = (start: number, end: number) => Array.from({ length: end - start }, (_, i) => start + i);
 
@@ -53,7 +53,16 @@ describe('memory layers', () => {
 });
 
 describe('a memory profile', () => {
-  const profile = { layers: [1, 2], keptTokens: 8, scoring: 'received', storage: 'f16', header: [0, 5] };
+  const profile: MemoryProfile = {
+    ...{ layers: [1, 2], keptTokens: 8, scoring: 'received', storage: 'f16', header: [0, 5] },
+  };
+
+  it('says how long a body may be: header and summary tokens have to fit too', () => {
+    assert.equal(longestBody({ header: [0, 5] }), 126);
+    assert.equal(longestBody({ ...profile, keptTokens: 'all' }), 126);
+    assert.equal(longestBody({ ...profile, scoring: 'summary' }), 118);
+    assert.throws(() => longestBody({ ...profile, scoring: 'summary', keptTokens: 'all' }), { code: 'usage' });
+  });
 
   it('is checked wherever it comes from', () => {
     assert.deepEqual(memoryProfileSchema.parse(profile), profile);

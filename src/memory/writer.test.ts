@@ -5,6 +5,7 @@ import { heldInMemory, openFamily } from '../../test/support/families.ts';
 import { dot, type PlainLayer, runPlainTransformer, softmax } from '../../test/support/plain-transformer.ts';
 import { Memory3Error } from '../errors.ts';
 import type { ModelFile } from '../model/open.ts';
+import { gatherRows } from '../model/quantised.ts';
 import { Device } from '../runtime/device.ts';
 import { decodeMemory } from './format.ts';
 import { LanguageModel, type ModelSource } from './model.ts';
@@ -124,6 +125,32 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
       });
     }
 
+    it('keeps the key-values of summary tokens, read behind each body', async () => {
+      // Embeddings of known tokens, so that the plain transformer can read them.
+      const ids = [100, 30, 77];
+      const { hiddenSize } = file.config;
+      const data = new Float32Array(ids.length * hiddenSize);
+      gatherRows(file.weights.get('model.embed_tokens.weight'), ids, data);
+      const summaryTokens = { kind: 'dense', shape: [ids.length, hiddenSize], data } as const;
+      const own = new LanguageModel(file, device, { precision: 'f32', summaryTokens });
+      const profile = profileOf({ scoring: 'summary', keptTokens: ids.length });
+      const memories = (await writeMemories(own, profile, references)).map(decodeMemory);
+      for (const [index, { tokens }] of references.entries()) {
+        const { kvHeads, kept, headDim, positions, keysValues } = memories[index] as (typeof memories)[number];
+        const first = header.length + tokens.length;
+        assert.deepEqual([...positions], new Array(2 * kvHeads).fill([first, first + 1, first + 2]).flat());
+        const plain = runPlainTransformer(source, [...header, ...tokens, ...ids]).layers;
+        const expected = profile.layers.flatMap((layer) => {
+          const { keys, values } = plain[layer] as PlainLayer;
+          return [keys, values].flat().flatMap((ofHead) => ofHead.slice(first).flat());
+        });
+        assert.equal(expected.length, 2 * 2 * kvHeads * kept * headDim);
+        const largest = Math.max(...expected.map(Math.abs));
+        assertClose(keysValues, expected, `reference ${index}`, largest * 2 ** -11 + 1e-4);
+      }
+      await own.releaseSessions();
+    });
+
     it('stores the key-values of the tokens that it kept', async () => {
       for (const storage of ['f16', 'int8'] as const) {
         const memories = (await writeMemories(model, profileOf({ storage }), references)).map(decodeMemory);
@@ -168,6 +195,29 @@ describe('writing', () => {
     }
     const changed = { tokens: long.tokens.with(5, 99) };
     assert.notDeepEqual((await write(changed))[0], first);
+  });
+
+  it('refuses summary tokens that the model does not have, and bodies that leave them no room', async () => {
+    using file = await openFamily('llama');
+    await using device = new Device({ threads: 1 });
+    const { hiddenSize } = file.config;
+    const summaryTokens = { kind: 'dense', shape: [4, hiddenSize], data: new Float32Array(4 * hiddenSize) } as const;
+    const model = new LanguageModel(file, device, { summaryTokens });
+    const profile: MemoryProfile = { layers: [1], keptTokens: 4, scoring: 'summary', storage: 'f16', header };
+    const refuse = (code: string, message: RegExp, writing: Promise<unknown>) =>
+      assert.rejects(writing, (error: unknown) => {
+        assert.ok(error instanceof Memory3Error);
+        assert.equal(error.code, code);
+        assert.match(error.message, message);
+        return true;
+      });
+    const body = (length: number) => [{ tokens: new Array<number>(length).fill(1) }];
+    await refuse('too-long', /122 tokens, its header of 3 and 4 summary/, writeMemories(model, profile, body(122)));
+    const [full] = await writeMemories(model, profile, body(121));
+    assert.deepEqual([...decodeMemory(full as Uint8Array).positions], [124, 125, 126, 127, 124, 125, 126, 127]);
+    await refuse('usage', /keeps 5 .* has 4/, writeMemories(model, { ...profile, keptTokens: 5 }, body(1)));
+    await refuse('usage', /how many/, writeMemories(model, { ...profile, keptTokens: 'all' }, body(1)));
+    await refuse('usage', /this model has none/, writeMemories(new LanguageModel(file, device), profile, body(1)));
   });
 
   it('refuses what it cannot write, by name', async () => {
