@@ -33,17 +33,19 @@ export async function validationPlot(results: readonly ArmResult[]): Promise<str
       .filter(({ step }) => step >= shownFrom * last)
       .map(({ step, loss }) => ({ arm: titles[arm], step, loss, difference: loss - baseLoss(results, seed, step) })),
   );
+  const legend = { orient: 'top', columns: 2, labelLimit: 0, symbolType: 'stroke', symbolStrokeWidth: 3 };
   const panel = (field: 'loss' | 'difference', title: string, height: number) => ({
     width,
     height,
     encoding: {
       x: { field: 'step', type: 'quantitative', title: 'step' },
-      color: { field: 'arm', type: 'nominal', title: null, scale: colours, legend: { orient: 'top', columns: 2 } },
+      color: { field: 'arm', type: 'nominal', title: null, scale: colours, legend },
     },
     layer: [
       {
         mark: { type: 'area', opacity: 0.2 },
         encoding: {
+          color: { field: 'arm', type: 'nominal', scale: colours, legend: null },
           y: { aggregate: 'min', field, type: 'quantitative', title, scale: { zero: false } },
           y2: { aggregate: 'max', field },
         },

@@ -42,7 +42,6 @@ const sets: readonly { readonly file: string; readonly documents?: number }[] = 
   { file: 'nltk_state_union/all.jsonl.gz' },
   { file: 'nltk_inaugural/all.jsonl.gz' },
   { file: 'nltk_genesis/all.jsonl.gz' },
-  { file: 'tinyshakespeare/all.jsonl.gz' },
   { file: 'cuad/contracts.contexts.jsonl.gz', documents: 160 },
 ];
 const knowledgeShare = 0.4;

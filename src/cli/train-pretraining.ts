@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { defaultEmbedder } from '../hub/catalogue.ts';
 import type { ProfileChoice } from '../memory/choose-profile.ts';
+import { scorings } from '../memory/profile.ts';
 import { openEmbedder } from '../retrieval/embedder.ts';
 import { Device } from '../runtime/device.ts';
 import { type ReaderOptions, readDocuments } from '../train/data/readers.ts';
@@ -210,11 +211,9 @@ function addMemoryFlags(command: Command): Command {
     )
     .addOption(kept('--kept <n>', `tokens kept of each reference, or "all" (default: ${pretrainedProfile.keptTokens})`))
     .addOption(
-      new Option('--scoring <rule>', `how they are chosen (default: ${pretrainedProfile.scoring})`).choices([
-        'received',
-        'received-unnormalised',
-        'value-norm',
-      ]),
+      new Option('--scoring <rule>', `how they are chosen (default: ${pretrainedProfile.scoring})`).choices(
+        scorings.filter((rule) => rule !== 'summary'),
+      ),
     );
 }
 

@@ -2,12 +2,12 @@
  * What a model makes of the validation sequences without memories and with them, whatever it was trained with: a model that
  * never saw memories is measured with them too, and the reverse.
  */
-import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
+import { chooseProfile, type ProfileChoice, repeatPrompt } from '../../memory/choose-profile.ts';
 import { openModelFile } from '../../model/open.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { openPrepared } from './prepared.ts';
-import { meanOf, sequenceLosses } from './pretraining.ts';
+import { meanOf, type PretrainingMemory, sequenceLosses } from './pretraining.ts';
 import { pretrainedProfile, sourcesOf } from './stage.ts';
 
 export interface EvaluateOptions {
@@ -47,7 +47,7 @@ export async function evaluatePretraining(options: EvaluateOptions): Promise<Eva
   await using device = new Device(options.device ?? {});
   const longest = prepared.corpus.validation.sequenceLength;
   await using trainer = await ModelTrainer.open(file, device, { lora: null, longest });
-  const measure = async (memory: typeof profile | null): Promise<MeasuredLoss> => {
+  const measure = async (memory: PretrainingMemory | null): Promise<MeasuredLoss> => {
     const losses = await sequenceLosses(trainer, validation, {
       memory,
       count: sequences,
@@ -56,5 +56,11 @@ export async function evaluatePretraining(options: EvaluateOptions): Promise<Eva
     });
     return { loss: meanOf(losses), sequences: losses };
   };
-  return { plain: await measure(null), memory: validation.references === null ? null : await measure(profile) };
+  return {
+    plain: await measure(null),
+    memory:
+      validation.references === null
+        ? null
+        : await measure({ profile, repeatPrompt: repeatPrompt(prepared.tokenizer) }),
+  };
 }

@@ -7,13 +7,14 @@ import { Device } from '../../runtime/device.ts';
 import { sequenceOrder } from '../data/order.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { newModelConfig } from '../scratch/new-model.ts';
-import { lossNames, Pretraining, sequenceLosses } from './pretraining.ts';
+import { lossNames, Pretraining, type PretrainingMemory, sequenceLosses } from './pretraining.ts';
 import { type SequenceSource, sequenceBatch } from './sequences.ts';
 import { newModelSource } from './stage.ts';
 
 const vocabulary = 48;
 const documentStart = 1;
 const header = [documentStart, 2, 3] as const;
+const repeatPrompt = [4, 5];
 const chunk = 64;
 
 const random = seededRandom(5);
@@ -131,11 +132,11 @@ describe('what a chunk sees', () => {
       [null, null],
       [reference(1), null],
     ]);
-    const measure = (memory: MemoryProfile | null, passSequences: number) =>
+    const measure = (memory: PretrainingMemory | null, passSequences: number) =>
       sequenceLosses(trainer, source, { memory, count: 2, passSequences });
     const plain = await measure(null, 1);
     for (const passSequences of [1, 2]) {
-      const withMemories = await measure(profile, passSequences);
+      const withMemories = await measure({ profile, repeatPrompt }, passSequences);
       assert.ok(Math.abs((withMemories[0] as number) - (plain[0] as number)) < 1e-5);
       assert.ok(Math.abs((withMemories[1] as number) - (plain[1] as number)) > 1e-4);
     }
@@ -172,7 +173,7 @@ describe('Pretraining', () => {
       firstDraw: 0,
       stepSequences: 3,
       passSequences: options.pass ?? 3,
-      memory,
+      memory: memory === null ? null : { profile: memory, repeatPrompt },
       validationSequences: 4,
     });
     const losses: number[] = [];
@@ -206,6 +207,8 @@ describe('Pretraining', () => {
   for (const profile of [
     profileOf(2, 'last-half', { scoring: 'value-norm', keptTokens: 3 }),
     profileOf(2, 'all', { scoring: 'received-unnormalised', keptTokens: 'all' }),
+    profileOf(2, 'all', { scoring: 'reconstruction', keptTokens: 4 }),
+    profileOf(2, 'first-half', { scoring: 'random' }),
   ]) {
     it(`learns with memories in the layers ${profile.layers}, by ${profile.scoring}`, async () => {
       await using trainer = await openTrainer(2);

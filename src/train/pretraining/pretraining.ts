@@ -8,11 +8,19 @@
 import { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
 import { chunkTokens, type MemoryProfile } from '../../memory/profile.ts';
-import type { BatchMemory } from '../batch.ts';
+import type { BatchMemory, TrainingBatch } from '../batch.ts';
+import { withChosenTokens } from '../choose-tokens.ts';
 import type { SequenceOrder } from '../data/order.ts';
 import type { ModelTrainer } from '../model-trainer.ts';
 import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
 import { type SequenceSource, sequenceBatch } from './sequences.ts';
+
+/** How references become memories. */
+export interface PretrainingMemory {
+  readonly profile: MemoryProfile;
+  /** Token ids of "Repeat the reference:", for reconstruction scores. */
+  readonly repeatPrompt: readonly number[];
+}
 
 export interface PretrainingOptions {
   readonly trainer: ModelTrainer;
@@ -25,7 +33,7 @@ export interface PretrainingOptions {
   /** Sequences that go through the model together; more take more memory, and are hardly faster. */
   readonly passSequences: number;
   /** Null: no memories. */
-  readonly memory: MemoryProfile | null;
+  readonly memory: PretrainingMemory | null;
   readonly validation: SequenceSource;
   /** So many are measured at each validation, taken evenly from all. */
   readonly validationSequences: number;
@@ -49,7 +57,7 @@ export class Pretraining implements Trainable {
     let [sum, weight, tokens] = [0, 0, 0];
     for (const pass of partsOf(indices, passSequences)) {
       const batch = sequenceBatch(source, pass, memory !== null);
-      const result = await trainer.accumulate(batch, batchMemory(memory, batch.references));
+      const result = await trainer.accumulate(batch, await batchMemory(trainer, batch, memory));
       sum += result.sum;
       weight += result.weight;
       tokens += result.tokens;
@@ -62,8 +70,8 @@ export class Pretraining implements Trainable {
   /** Loss without memories and, where they are trained, with them. */
   async validate(): Promise<Readonly<Record<string, number>>> {
     const { trainer, validation, validationSequences: count, passSequences, memory } = this.#options;
-    const measured = async (profile: MemoryProfile | null) =>
-      meanOf(await sequenceLosses(trainer, validation, { memory: profile, count, passSequences }));
+    const measured = async (seen: PretrainingMemory | null) =>
+      meanOf(await sequenceLosses(trainer, validation, { memory: seen, count, passSequences }));
     const plain = await measured(null);
     return memory === null
       ? { [lossNames.plain]: plain }
@@ -85,7 +93,7 @@ export class Pretraining implements Trainable {
 
 export interface MeasureOptions {
   /** Null: no memories. A model may be measured with other memories than it was trained with, or with any at all. */
-  readonly memory: MemoryProfile | null;
+  readonly memory: PretrainingMemory | null;
   /** Sequences to measure, taken evenly from all; more than there are: all. */
   readonly count: number;
   readonly passSequences: number;
@@ -105,7 +113,7 @@ export async function sequenceLosses(
   for (const pass of partsOf(indices, passSequences)) {
     signal?.throwIfAborted();
     const batch = sequenceBatch(source, pass, memory !== null);
-    const { nll } = await trainer.measure(batch, batchMemory(memory, batch.references));
+    const { nll } = await trainer.measure(batch, await batchMemory(trainer, batch, memory));
     const predicted = nll.length / pass.length;
     for (let row = 0; row < pass.length; row++) {
       losses.push(meanOf(nll.subarray(row * predicted, (row + 1) * predicted)));
@@ -115,9 +123,15 @@ export async function sequenceLosses(
 }
 
 /** How a batch's references become memories; a batch whose chunks found none is read as an ordinary model does. */
-function batchMemory(profile: MemoryProfile | null, references: readonly unknown[]): BatchMemory | undefined {
-  if (profile === null || references.length === 0) return undefined;
-  return { profile, keptTokens: profile.keptTokens, chunkTokens, summaryTokens: 0 };
+async function batchMemory(
+  trainer: ModelTrainer,
+  batch: TrainingBatch,
+  memory: PretrainingMemory | null,
+): Promise<BatchMemory | undefined> {
+  if (memory === null || batch.references.length === 0) return undefined;
+  const { profile, repeatPrompt } = memory;
+  const read = { profile, keptTokens: profile.keptTokens, chunkTokens, summaryTokens: 0 };
+  return await withChosenTokens(trainer, batch, read, repeatPrompt);
 }
 
 export function meanOf(values: ArrayLike<number>): number {

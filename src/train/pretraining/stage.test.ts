@@ -17,6 +17,7 @@ import { readDocuments, type TextDocument } from '../data/readers.ts';
 import { courseOf, readRunLog } from '../log.ts';
 import { readRunCheckpoint } from '../run-folder.ts';
 import { evaluatePretraining } from './evaluate.ts';
+import { arms, type ExperimentOptions, runExperiment } from './experiment.ts';
 import { openPrepared, type PrepareOptions, prepareTraining } from './prepared.ts';
 import { lossNames } from './pretraining.ts';
 import { readStage, runStage, type StageOptions } from './stage.ts';
@@ -33,7 +34,7 @@ before(async () => {
   folder = temporaryFolder();
   device = new Device();
   corpus = join(folder.path, 'corpus');
-  const files = ['amazon-rainforest.md', 'allan-dwan.txt', 'international-atomic-time.txt'];
+  const files = ['amazon-rainforest.md', 'allan-dwan.txt'];
   const parts = readDocuments(
     files.map((name) => join(library, name)),
     { partCharacters: 1500 },
@@ -85,7 +86,7 @@ describe('prepareTraining', () => {
       files.map((path) => readFileSync(path)),
       before,
     );
-    const small = { ...options, folder: join(folder.path, 'small'), documents: () => documents.slice(0, 8) };
+    const small = { ...options, folder: join(folder.path, 'small'), documents: () => documents.slice(0, 4) };
     const extra = () => [documents[8] as TextDocument];
     const first = await prepareTraining({ ...small, knowledge: extra, knowledgeShare: 0, tokenizer: trained() });
     assert.equal(first.knowledge?.documents, 1);
@@ -115,22 +116,23 @@ describe('prepareTraining', () => {
   };
 });
 
+const settings = {
+  rate: 0.01,
+  stepSequences: 2,
+  passSequences: 2,
+  validationSequences: 3,
+  validateEvery: 4,
+  checkpointEvery: 2,
+};
+
 describe('two stages', () => {
-  const settings = {
-    rate: 0.01,
-    stepSequences: 2,
-    passSequences: 2,
-    validationSequences: 3,
-    validateEvery: 4,
-    checkpointEvery: 2,
-    device: { threads: 1 },
-  };
   const stage = (name: string, changes: Partial<StageOptions>): StageOptions => ({
     folder: join(folder.path, name),
     corpus,
     model: { shape, seed: 7 },
     memory: null,
     steps: 8,
+    device: { threads: 1 },
     ...settings,
     ...changes,
   });
@@ -203,7 +205,7 @@ describe('two stages', () => {
       code: 'mismatch',
       message: /memory\.layers/,
     });
-    await assert.rejects(runStage(stage('random', { memory: { scoring: 'random' } })), { code: 'usage' });
+    await assert.rejects(runStage(stage('summary', { memory: { scoring: 'summary' } })), { code: 'usage' });
     await assert.rejects(runStage(continual('x', { model: { from: folder.path } })), { code: 'not-found' });
     await assert.rejects(runStage(continual('x', { model: { from: join(folder.path, 'none') } })), {
       code: 'not-found',
@@ -215,5 +217,59 @@ describe('two stages', () => {
       message: /no knowledge/,
     });
     await assert.rejects(runStage(continual('z', { corpus: bare })), { code: 'mismatch', message: /another corpus/ });
+  });
+});
+
+describe('runExperiment', () => {
+  it('trains what arms share once, goes on after an interruption, and does nothing again', async () => {
+    const runs = new Map<string, number>();
+    let interrupt = new AbortController();
+    const experiment: Omit<ExperimentOptions, 'signal'> = {
+      folder: join(folder.path, 'experiment'),
+      corpus,
+      shapes: { small: shape, double: { ...shape, layers: 4 } },
+      seeds: [1],
+      stages: [
+        { ...settings, steps: 2 },
+        { ...settings, steps: 2, rate: 0.005 },
+      ],
+      memory: { layers: 'first-half' },
+      device: { threads: 1 },
+      onEvent: (run, event) => {
+        if (event.kind !== 'step') return;
+        runs.set(run, (runs.get(run) ?? 0) + 1);
+        if (run === 'seed-1/small-plain-memory') interrupt.abort();
+      },
+    };
+    assert.equal(await runExperiment({ ...experiment, signal: interrupt.signal }), null);
+    assert.deepEqual(
+      [...runs],
+      [
+        ['seed-1/small-plain', 2],
+        ['seed-1/small-plain-memory', 1],
+      ],
+    );
+    interrupt = new AbortController();
+    const result = await runExperiment(experiment);
+    assert.ok(result !== null);
+    // Three runs of a first stage, four of a second.
+    assert.equal(runs.size, 7);
+    assert.ok([...runs.values()].every((steps) => steps === 2));
+    assert.deepEqual(
+      result.arms.map(({ arm }) => arm),
+      Object.keys(arms),
+    );
+    const [twoStages, noMemories, , double] = result.arms;
+    assert.deepEqual(twoStages?.steps[0], noMemories?.steps[0]);
+    assert.notDeepEqual(twoStages?.steps[1], noMemories?.steps[1]);
+    assert.deepEqual(
+      noMemories?.validation.map(({ step }) => step),
+      [0, 2, 2, 4],
+    );
+    const gained = (noMemories?.plain as number) - (twoStages?.memory as number);
+    const doubled = (noMemories?.plain as number) - (double?.plain as number);
+    assert.equal(result.summary.effectiveSize['two-stages'], gained / doubled);
+    assert.deepEqual(await runExperiment(experiment), result);
+    assert.ok([...runs.values()].every((steps) => steps === 2));
   });
 });

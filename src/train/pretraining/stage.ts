@@ -7,8 +7,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
-import { isTrainedScoring, trainedScorings } from '../../graph/trainer-inputs.ts';
-import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
+import { chooseProfile, type ProfileChoice, repeatPrompt } from '../../memory/choose-profile.ts';
 import type { ModelSource } from '../../memory/model.ts';
 import { memoryProfileSchema } from '../../memory/profile.ts';
 import type { ModelConfig } from '../../model/config.ts';
@@ -47,7 +46,7 @@ export const stageSettingsSchema = z.strictObject({
 });
 export type StageSettings = z.input<typeof stageSettingsSchema>;
 
-/** What of the loss of a model of a few million parameters was found to be good. */
+/** For models of a few million parameters. */
 export const stageRates = { first: 1.5e-3, next: 1e-3 } as const;
 
 /** The paper's choice (3.3), which suits a model that is trained for it. */
@@ -114,9 +113,9 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     memory === null
       ? null
       : chooseProfile(begun.source.config, prepared.tokenizer, { ...pretrainedProfile, ...memory });
-  if (profile !== null && !isTrainedScoring(profile.scoring)) {
-    throw new Memory3Error('usage', `Training cannot choose tokens by ${profile.scoring} scores while it goes on.`, {
-      remedy: `Choose --scoring ${trainedScorings.join(', ')}.`,
+  if (profile?.scoring === 'summary') {
+    throw new Memory3Error('usage', 'Summary tokens belong to an adapter; pretraining makes a model of its own.', {
+      remedy: 'Choose another --scoring.',
     });
   }
   const sources = sourcesOf(prepared);
@@ -154,6 +153,7 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     validation: sources.validation,
     order: sequenceOrder(orderSeed, train.count),
     ...config,
+    memory: profile === null ? null : { profile, repeatPrompt: repeatPrompt(prepared.tokenizer) },
   });
   const { steps, rate, warmup, decay, validateEvery, checkpointEvery } = settings;
   const result = await runTraining(training, {
