@@ -78,5 +78,8 @@ export {
   fineTunePreferences,
 } from './train/fine-tuning/fine-tune.ts';
 export { type BatchResult, ModelTrainer, type ModelTrainerOptions } from './train/model-trainer.ts';
+export { type EvaluateOptions, type Evaluation, evaluatePretraining } from './train/pretraining/evaluate.ts';
+export { type PrepareOptions, prepareTraining } from './train/pretraining/prepared.ts';
+export { runStage, type StageOptions, type StageResult } from './train/pretraining/stage.ts';
 export { type RunOptions, type RunResult, runTraining } from './train/run.ts';
 export type { StepResult, Trainable, TrainingState } from './train/trainable.ts';
