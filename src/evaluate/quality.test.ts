@@ -111,19 +111,22 @@ it('measures likelihoods of answers in every mode, and the size of memories', as
   assert.ok(bytes[0] < bytes[1] && bytes[2] < bytes[0] && bytes[3] < bytes[1]);
 });
 
-it('refuses questions with fewer references than it is to measure with, and none at all', async () => {
+it('refuses questions with fewer references than it is to measure with, none at all, and summary tokens that are not there', async () => {
   using file = await openFamily('llama');
   await using device = new Device({ threads: 1 });
   const model = new LanguageModel(file, device);
   const models = { none: model, rag: model, memory: model };
   const options = { layers: ['all'], kept: [2], references: [5], scoring: 'received', storage: 'f16' } as const;
-  const first = (some: QuestionItem[]) =>
+  const first = (some: QuestionItem[], changes = {}) =>
     measureQuality(models, tokenizer, [{ name: 'few', items: some }], {
       ...options,
       header: [1],
       repeatPrompt: [],
       seed: 0,
+      ...changes,
     }).next();
   await assert.rejects(first(items), { code: 'usage', message: /few.*fewer than 5/ });
   await assert.rejects(first([]), { code: 'usage', message: /no question of few/ });
+  const summary = { references: [1], scoring: 'summary' };
+  await assert.rejects(first(items, summary), { code: 'usage', message: /this model has none/ });
 });

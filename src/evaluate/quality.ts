@@ -92,6 +92,8 @@ export async function* measureQuality(
       throw new Memory3Error('usage', `Questions of ${name} have fewer than ${most} references.`);
     }
   }
+  const { scoring } = options;
+  for (const keptTokens of options.kept) summaryTokensFor(models.memory, { scoring, keptTokens });
   const results = new Results(sets, options);
   const none = models.none;
   yield* results.rows(
@@ -236,7 +238,6 @@ async function* measureMemories(
       measured: sets.map((): Measured => ({ scores: [], bytes: 0 })),
     })),
   );
-  for (const { profile } of variants) summaryTokensFor(model, profile);
   // Where all tokens are kept the writer computes no scores, so that a profile that keeps fewer decides.
   const encoding = (variants.find(({ key }) => key.kept !== 'all') ?? variants[0])?.profile;
   if (encoding === undefined) return;

@@ -88,7 +88,10 @@ export async function encodeReferences(
  * The model's summary tokens, where a profile keeps them; null for other profiles.
  * @throws Memory3Error "usage" if the model has none, or another number of them.
  */
-export function summaryTokensFor({ summaryTokens }: LanguageModel, profile: MemoryProfile): DenseTensor | null {
+export function summaryTokensFor(
+  { summaryTokens }: Pick<LanguageModel, 'summaryTokens'>,
+  profile: Pick<MemoryProfile, 'scoring' | 'keptTokens'>,
+): DenseTensor | null {
   const wanted = summaryTokenCount(profile);
   if (wanted === 0) return null;
   const available = summaryTokens?.shape[0] ?? 0;
