@@ -33,7 +33,7 @@ export async function validationPlot(results: readonly ArmResult[]): Promise<str
       .filter(({ step }) => step >= shownFrom * last)
       .map(({ step, loss }) => ({ arm: titles[arm], step, loss, difference: loss - baseLoss(results, seed, step) })),
   );
-  const legend = { orient: 'top', columns: 2, labelLimit: 0, symbolType: 'stroke', symbolStrokeWidth: 3 };
+  const legend = { orient: 'top', columns: 2, labelLimit: 0, symbolType: 'square', symbolOpacity: 1 };
   const panel = (field: 'loss' | 'difference', title: string, height: number) => ({
     width,
     height,
@@ -45,7 +45,6 @@ export async function validationPlot(results: readonly ArmResult[]): Promise<str
       {
         mark: { type: 'area', opacity: 0.2 },
         encoding: {
-          color: { field: 'arm', type: 'nominal', scale: colours, legend: null },
           y: { aggregate: 'min', field, type: 'quantitative', title, scale: { zero: false } },
           y2: { aggregate: 'max', field },
         },
@@ -64,7 +63,7 @@ export async function validationPlot(results: readonly ArmResult[]): Promise<str
   } as TopLevelSpec);
 }
 
-/** The loss of "no-memories" of a seed at a step; of the end of the first stage there are two, which are the same. */
+/** The loss of "no-memories" of a seed at a step. */
 function baseLoss(results: readonly ArmResult[], seed: number, step: number): number {
   const base = results.find((result) => result.arm === 'no-memories' && result.seed === seed);
   return base?.validation.find((point) => point.step === step)?.loss ?? Number.NaN;

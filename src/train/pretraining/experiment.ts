@@ -131,7 +131,9 @@ async function runArm(options: ExperimentOptions, arm: ArmName, seed: number): P
     validation: courses.flatMap(({ validations }, stage) => {
       const name = memories[stage] ? lossNames.memory : lossNames.plain;
       const offset = stage === 0 ? 0 : stages[0].steps;
-      return validations.map(({ step, losses }) => ({ step: offset + step, loss: losses[name] as number }));
+      // The beginning of the second stage is the end of the first.
+      const own = validations.filter(({ step }) => stage === 0 || step > 0);
+      return own.map(({ step, losses }) => ({ step: offset + step, loss: losses[name] as number }));
     }),
     steps: courses.map(({ steps }) => steps.map(({ step, loss, rate }) => ({ step, loss, rate }))),
     cost: courses.map(({ steps }) => ({ seconds: steps.at(-1)?.seconds ?? 0, tokens: steps.at(-1)?.tokens ?? 0 })),

@@ -264,7 +264,7 @@ describe('runExperiment', () => {
     assert.notDeepEqual(twoStages?.steps[1], noMemories?.steps[1]);
     assert.deepEqual(
       noMemories?.validation.map(({ step }) => step),
-      [0, 2, 2, 4],
+      [0, 2, 4],
     );
     const gained = (noMemories?.plain as number) - (twoStages?.memory as number);
     const doubled = (noMemories?.plain as number) - (double?.plain as number);
