@@ -89,6 +89,18 @@ describe('a conversion', () => {
     assert.ok(tokens('rag') > 1.5 * tokens('none'), 'references as text have to be read');
   });
 
+  it('learns summary tokens, and kept tokens by reconstruction, as the card then says', async () => {
+    const { path } = await convert(request('summary', { summaryTokens: 3, steps: 2 }));
+    using adapter = await openAdapter(path as string, opened.file);
+    assert.deepEqual(adapter.summaryTokens?.shape, [3, shape.hiddenSize]);
+    assert.equal(adapter.card.profile.scoring, 'summary');
+    await using reader = await openModel({ model: opened.file.path, adapter: join(folder.path, 'summary') });
+    assert.equal(reader.profile.keptTokens, 3);
+    const reconstruction = { ...opened.profile, scoring: 'reconstruction' as const };
+    const { run } = await convert({ ...request('reconstruction', { steps: 2 }), profile: reconstruction });
+    assert.ok(run.finished);
+  });
+
   it('refuses options that make no sense', async () => {
     await assert.rejects(convert(request('wrong', { steps: 0 })), { code: 'usage' });
     await assert.rejects(convert(request('few', { references: 2 })), { code: 'usage' });

@@ -10,7 +10,8 @@ import { checkOptions } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
 import { writeAdapter } from '../../memory/adapter.ts';
 import type { AdapterCard } from '../../memory/adapter-card.ts';
-import { type MemoryProfile, memoryProfileSchema, referenceTokens } from '../../memory/profile.ts';
+import { longestBody, type MemoryProfile, memoryProfileSchema } from '../../memory/profile.ts';
+import { adapterTensors } from '../adapter-tensors.ts';
 import type { LoraOptions } from '../lora.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { type RunOptions, type RunResult, runTraining } from '../run.ts';
@@ -80,8 +81,9 @@ const validationShape = { references: 8, contexts: 20, seed: 2 };
  * Trains a conversion, or goes on with one, and writes its adapter.
  * @throws Memory3Error "usage" for options, "not-found" or "damaged" for data, and whatever `runTraining` throws.
  */
-export async function convert(request: ConvertRequest): Promise<Converted> {
-  const options = checkOptions(conversionSchema, request.options);
+export async function convert(given: ConvertRequest): Promise<Converted> {
+  const options = checkOptions(conversionSchema, given.options);
+  const request = { ...given, profile: trainedProfile(given.profile, options) };
   const { opened, profile, signal, onEvent } = request;
   const material = readOf(request, options, 'training');
   for (const [set, counts] of Object.entries(material.counts)) {
@@ -100,7 +102,8 @@ export async function convert(request: ConvertRequest): Promise<Converted> {
     trainer,
     stream: mixtureOf(request, options, material, options),
     memory: options.mode === 'memory' ? { profile, summaryTokens: options.summaryTokens } : null,
-    kept: options.learn,
+    kept: options.summaryTokens > 0 ? [options.summaryTokens] : options.learn,
+    repeatPrompt: opened.repeatPrompt,
     validation: validationOf(request, options),
     passTokens: 2048,
     // The last token of a sequence is only predicted.
@@ -118,11 +121,15 @@ export async function convert(request: ConvertRequest): Promise<Converted> {
     ...(onEvent === undefined ? {} : { onEvent }),
   });
   if (!run.finished) return { run, path: null };
-  const tensors = new Map(
-    [...(await trainer.tensors())].map(([name, tensor]) => [name, { ...tensor, dtype: 'F16' as const }]),
-  );
+  const tensors = await adapterTensors(trainer);
   const card = await cardOf(request, options, material);
   return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
+}
+
+/** Summary tokens are kept instead of chosen ones. */
+function trainedProfile(profile: MemoryProfile, { mode, summaryTokens }: Conversion): MemoryProfile {
+  if (summaryTokens === 0 || mode !== 'memory') return profile;
+  return { ...profile, scoring: 'summary', keptTokens: summaryTokens };
 }
 
 function readOf(
@@ -132,7 +139,7 @@ function readOf(
 ): Material {
   return readMaterial(data, {
     tokenizer: opened.tokenizer,
-    maxTokens: referenceTokens - profile.header.length - options.summaryTokens,
+    maxTokens: longestBody(profile),
     contextTokens: options.contextTokens,
     split,
   });
@@ -140,14 +147,14 @@ function readOf(
 
 function mixtureOf(
   { opened, profile }: ConvertRequest,
-  { mode, contextTokens, summaryTokens }: Conversion,
+  { mode, contextTokens }: Conversion,
   material: Material,
   shape: Pick<Conversion, 'references' | 'contexts' | 'seed'>,
 ) {
   return openMixture(material, {
     tokenizer: opened.tokenizer,
     chatTemplate: opened.chatTemplate,
-    maxTokens: referenceTokens - profile.header.length - summaryTokens,
+    maxTokens: longestBody(profile),
     contextTokens,
     mode,
     references: shape.references,
