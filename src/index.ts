@@ -24,6 +24,10 @@ export { rewriteBank } from './bank/rewrite.ts';
 export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
+export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidates } from './evaluate/choose-layers.ts';
+export { type SurveyEvent, type SurveyOptions, surveyHeads, surveySequences } from './evaluate/head-survey.ts';
+export { keptSurvey, readSurvey, reportOf } from './evaluate/survey-log.ts';
+export { carryingRange, type SurveyReport } from './evaluate/survey-report.ts';
 export { type AdaptedModel, openAdaptedModel, shippedAdapters } from './generate/adapted-model.ts';
 export {
   type AnswerEvent,

@@ -113,12 +113,12 @@ function describeSurvey({ nll, tokens, heads, layers, concentration }: SurveyRep
   ]);
   const carrying = concentration.map(
     ({ share, heads: count, part }) =>
-      `${count} heads (${(100 * part).toFixed(0)} %) carry ${100 * share} % of the rise.`,
+      `${count} heads (${(100 * part).toFixed(0)} %) carry ${100 * share} % of the rise that is beyond noise.`,
   );
   const parts = [
     `${nll.toFixed(4)} nats a token, mean of ${tokens}`,
     ...(heads.length === 0 ? [] : [table(['head', 'rise', 'error', 'nll'], ofHeads), carrying.join('\n')]),
-    table(['layer', 'rises of its heads', 'rise of the whole layer'], ofLayers),
+    table(['layer', 'carried by its heads', 'rise of the whole layer'], ofLayers),
   ];
   return parts.join('\n\n');
 }

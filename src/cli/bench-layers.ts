@@ -27,17 +27,16 @@ export function addLayers(bench: Command, interrupt: Interrupt): void {
     using fetching = showFetching(terminal, signal, flags.offline);
     await using opened = await openModel({ ...modelOptions(flags), fetch: fetching.options });
     const { model, tokenizer, file, profile, repeatPrompt } = opened;
-    const { layers } = model.config;
     const carrying =
       flags.survey === undefined
         ? undefined
-        : carryingRange(readSurvey(flags.survey, await file.fingerprint()), layers).layers;
+        : carryingRange(readSurvey(flags.survey, await file.fingerprint()), model.config).layers;
     const { scoring, storage, header } = profile;
     const decision = await chooseLayers(
       model,
       tokenizer,
       readQuestionSets(flags, opened, 0, terminal),
-      layerCandidates(layers, carrying),
+      layerCandidates(model.config.layers, carrying),
       {
         ...{ scoring, storage, header, repeatPrompt, signal },
         seed: flags.seed,

@@ -22,8 +22,10 @@ function surveyOf(rises: readonly (readonly number[])[]) {
 }
 
 describe('what a survey of heads shows', () => {
+  const model = { layers: 6, heads: 2 };
   const report = surveyOf([
-    [0, -0.1],
+    // Within two standard errors of nothing.
+    [0.015, -0.1],
     [0.04, 0],
     [0.5, 0.03],
     [0, 0.31],
@@ -58,17 +60,23 @@ describe('what a survey of heads shows', () => {
   });
 
   it('the smallest range of layers that carries enough, the best of its size', () => {
-    assert.deepEqual(carryingRange(report, 6, 0.5).layers, [2]);
-    assert.deepEqual(carryingRange(report, 6, 0.8).layers, [2, 3]);
-    assert.deepEqual(carryingRange(report, 6, 0.85).layers, [2, 3, 4]);
-    assert.deepEqual(carryingRange(report, 6).layers, [2, 3, 4]);
-    assert.deepEqual(carryingRange(report, 6, 0.99).layers, [1, 2, 3, 4, 5]);
-    assert.ok(Math.abs(carryingRange(report, 6).share - 0.92) < 1e-12);
+    assert.deepEqual(carryingRange(report, model, 0.5).layers, [2]);
+    assert.deepEqual(carryingRange(report, model, 0.8).layers, [2, 3]);
+    assert.deepEqual(carryingRange(report, model, 0.85).layers, [2, 3, 4]);
+    assert.deepEqual(carryingRange(report, model).layers, [2, 3, 4]);
+    assert.deepEqual(carryingRange(report, model, 0.99).layers, [1, 2, 3, 4, 5]);
+    assert.ok(Math.abs(carryingRange(report, model).share - 0.92) < 1e-12);
   });
 
   it('is no ground for a choice where layers are missing or no head matters', () => {
-    assert.throws(() => carryingRange(report, 7), { code: 'usage', message: /6 of the model's 7 layers/ });
-    assert.throws(() => carryingRange(surveyOf([[-1], [0]]), 2), { code: 'usage', message: /No head/ });
+    assert.throws(() => carryingRange(report, { layers: 7, heads: 2 }), {
+      code: 'usage',
+      message: /12 of the model's 14 heads/,
+    });
+    assert.throws(() => carryingRange(surveyOf([[-1], [0.015]]), { layers: 2, heads: 1 }), {
+      code: 'usage',
+      message: /No head/,
+    });
   });
 });
 

@@ -1,12 +1,18 @@
-/** What a survey of heads shows: which carry the rise of the loss, and which range of layers holds them. */
+/**
+ * What a survey of heads shows: which carry the rise of the loss, and which range of layers holds them.
+ *
+ * A head carries its rise if that is more than two standard errors above 0, else nothing: the noise of hundreds of heads
+ * that do not matter would add up to more than the few that do.
+ */
 import { Memory3Error } from '../errors.ts';
+import type { ModelConfig } from '../model/config.ts';
 import type { SurveyBaseline, SurveyMeasurement } from './head-survey.ts';
 
 export interface SurveyReport extends SurveyBaseline {
   /** Single heads, those whose restriction costs most first. */
   readonly heads: readonly (SurveyMeasurement & { readonly head: number })[];
   readonly layers: readonly SurveyedLayer[];
-  /** Sum of the heads' rises above 0: what all heads carry. */
+  /** What all heads carry together, nats. */
   readonly carried: number;
   /** The fewest heads that carry so much of it. */
   readonly concentration: readonly HeadsCarrying[];
@@ -14,7 +20,7 @@ export interface SurveyReport extends SurveyBaseline {
 
 export interface SurveyedLayer {
   readonly layer: number;
-  /** Sum of its heads' rises above 0: a head that the model is better off without carries nothing. */
+  /** What its heads carry together, nats. */
   readonly carried: number;
   /** Rise with all of its heads restricted at once; null if that was not measured. */
   readonly whole: number | null;
@@ -46,14 +52,14 @@ export function reportSurvey(baseline: SurveyBaseline, measurements: readonly Su
     carried: carriedBy(heads.filter((one) => one.layer === layer)),
     whole: measurements.find((one) => one.layer === layer && one.head === null)?.rise ?? null,
   }));
-  const carried = carriedBy(heads);
+  const total = carriedBy(heads);
   return {
     ...baseline,
     heads,
     layers,
-    carried,
+    carried: total,
     concentration: shares.map((share) => {
-      const count = fewest(heads, share * carried);
+      const count = fewest(heads, share * total);
       return { share, heads: count, part: heads.length === 0 ? 0 : count / heads.length };
     }),
   };
@@ -62,24 +68,27 @@ export function reportSurvey(baseline: SurveyBaseline, measurements: readonly Su
 /**
  * The smallest contiguous range of layers whose heads carry so much of the rise; of equally small ones the one that carries
  * most.
- * @param layers of the model, all of which must have been surveyed
- * @throws Memory3Error "usage" if some were not, or if restricting heads costs nothing.
+ * @param config of the model, all of whose heads must have been surveyed
+ * @throws Memory3Error "usage" if some were not, or if no head carries anything.
  */
-export function carryingRange({ layers: surveyed, carried }: SurveyReport, layers: number, share = 0.9): LayerRange {
-  if (surveyed.length !== layers) {
-    throw new Memory3Error('usage', `The survey has ${surveyed.length} of the model's ${layers} layers.`, {
-      remedy: 'Survey every head of every layer.',
-    });
+export function carryingRange(
+  { heads: surveyedHeads, layers: surveyed, carried: total }: SurveyReport,
+  { layers, heads }: Pick<ModelConfig, 'layers' | 'heads'>,
+  share = 0.9,
+): LayerRange {
+  if (surveyedHeads.length !== layers * heads) {
+    const found = `${surveyedHeads.length} of the model's ${layers * heads} heads`;
+    throw new Memory3Error('usage', `The survey has ${found}.`, { remedy: 'Survey every head of every layer.' });
   }
-  if (carried === 0) {
-    throw new Memory3Error('usage', 'No head of this model looks far back: restricting any of them costs nothing.', {
-      remedy: 'Survey on longer texts.',
+  if (total === 0) {
+    throw new Memory3Error('usage', 'No head carries anything beyond noise: the survey says nothing about layers.', {
+      remedy: 'Survey on more and longer texts.',
     });
   }
   for (let size = 1; ; size++) {
     const ranges = Array.from({ length: layers - size + 1 }, (_, first) => {
       const range = surveyed.slice(first, first + size);
-      return { layers: range.map(({ layer }) => layer), share: sum(range.map((one) => one.carried)) / carried };
+      return { layers: range.map(({ layer }) => layer), share: sum(range.map((one) => one.carried)) / total };
     });
     const best = ranges.reduce((most, range) => (range.share > most.share ? range : most));
     // The whole model always carries everything, whatever rounding makes of it.
@@ -88,15 +97,17 @@ export function carryingRange({ layers: surveyed, carried }: SurveyReport, layer
 }
 
 function carriedBy(measurements: readonly SurveyMeasurement[]): number {
-  return sum(measurements.map(({ rise }) => Math.max(0, rise)));
+  return sum(measurements.map(carried));
 }
 
-/** @param heads those that carry most first */
+function carried({ rise, error }: SurveyMeasurement): number {
+  return rise > 2 * error ? rise : 0;
+}
+
 function fewest(heads: readonly SurveyMeasurement[], wanted: number): number {
+  const mostFirst = heads.map(carried).sort((a, b) => b - a);
   let count = 0;
-  for (let carried = 0; carried < wanted && count < heads.length; count++) {
-    carried += Math.max(0, heads[count]?.rise ?? 0);
-  }
+  for (let reached = 0; reached < wanted && count < heads.length; count++) reached += mostFirst[count] ?? 0;
   return count;
 }
 
