@@ -2,7 +2,7 @@
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { Memory3Error } from '../errors.ts';
+import { measureLayers } from '../evaluate/measure-layers.ts';
 import { openModel } from '../generate/workspace.ts';
 import { defaultLanguageModel } from '../hub/catalogue.ts';
 import { readJsonLines } from '../json-lines.ts';
@@ -37,8 +37,8 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
   const { shape } = conversionSchema;
   const defaults = conversionSchema.parse({});
   const command = newCommand(program, 'convert', 'train a model to write and read memories; makes an adapter', [
-    'convert --data data --run runs/conversion --out my-adapter --layers last-20',
-    'convert smollm2-135m-instruct-q4_1 --data data --run runs/none --out none-adapter --mode none',
+    'convert --data data --run runs/conversion --out my-adapter',
+    'convert smollm2-135m-instruct-q4_1 --data data --run runs/none --out none --mode none --layers last-20',
   ])
     .argument('[model]', 'a known name, a path or hf:owner/repository/file', defaultLanguageModel)
     .requiredOption('--data <folder>', 'folder of data sets, laid out as docs/training.md says')
@@ -72,23 +72,26 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
   addModelFlags(command).action(async (model: string, flags: ConvertFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
-    if (flags.layers === undefined) {
-      throw new Memory3Error('usage', 'Which layers are to be memory layers?', {
-        remedy: 'Give --layers; `memory3 bench layers` measures which serve best.',
-      });
-    }
     const { data, run, out, mode, learn, steps, rate, rank, references, contexts, summaryTokens, seed } = flags;
     const results =
       flags.results === undefined ? [] : readJsonLines(flags.results, adapterCardSchema.shape.results.element);
     using fetching = showFetching(terminal, signal, flags.offline);
     await using opened = await openModel({ ...modelOptions(flags), model, adapter: null, fetch: fetching.options });
+    const profile =
+      flags.layers === undefined
+        ? {
+            ...opened.profile,
+            layers: [...(await measureLayers(opened, { data, folder: run, signal, onNotice: terminal.notice }))],
+          }
+        : opened.profile;
+    await opened.model.releaseSessions();
     using progress = await showTraining(terminal, { label: `conversion (${mode})`, steps });
     const options = {
       ...{ mode, learn, steps, rank, references, contexts, summaryTokens, seed },
       schedule: { ...defaults.schedule, rate },
     };
     const converted = await convert({
-      ...{ opened, profile: opened.profile, data, run, out, options, signal },
+      ...{ opened, profile, data, run, out, options, signal },
       name: flags.name ?? basename(out),
       card: { training: `memory3 ${process.argv.slice(2).join(' ')}`, results },
       onEvent: progress.onEvent,
