@@ -5,6 +5,7 @@ import { measureSpeed, type SpeedReport } from '../evaluate/speed.ts';
 import { openModel } from '../generate/workspace.ts';
 import { defaultEmbedder } from '../hub/catalogue.ts';
 import { openEmbedder } from '../retrieval/embedder.ts';
+import { addAbility } from './bench-ability.ts';
 import { addHeads } from './bench-heads.ts';
 import { addLayers } from './bench-layers.ts';
 import { addQuality } from './bench-quality.ts';
@@ -23,6 +24,7 @@ export function addBench(program: Command, interrupt: Interrupt): void {
   addSpeed(bench, interrupt);
   addQuality(bench, interrupt);
   addLayers(bench, interrupt);
+  addAbility(bench, interrupt);
   addHeads(bench, interrupt);
 }
 
