@@ -29,6 +29,7 @@ interface ConvertFlags extends ModelFlags {
   readonly contexts: number;
   readonly summaryTokens: number;
   readonly seed: number;
+  readonly recompute?: boolean;
   readonly results?: string;
   readonly json?: boolean;
 }
@@ -68,6 +69,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       ).default(defaults.summaryTokens),
     )
     .addOption(number('--seed <n>', 'draws data and first weights', shape.seed.unwrap()).default(defaults.seed))
+    .option('--recompute', 'computes each layer again for its gradient: 2 GB instead of 6, a third more time')
     .option('--results <file>', 'JSON Lines of `bench quality --json`, to stand in the card');
   addModelFlags(command).action(async (model: string, flags: ConvertFlags) => {
     const terminal = terminalOf(flags);
@@ -92,6 +94,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
     };
     const converted = await convert({
       ...{ opened, profile, data, run, out, options, signal },
+      recompute: flags.recompute ?? false,
       name: flags.name ?? basename(out),
       card: { training: `memory3 ${process.argv.slice(2).join(' ')}`, results },
       onEvent: progress.onEvent,
