@@ -190,5 +190,5 @@ function packNearest(values: Float64Array, inverse: number, start: number, codes
 function clampedCode(x: number): number {
   const code = x | 0;
   if (code > 15) return 15;
-  return code > 0 ? code : 0;
+  return Math.max(code, 0);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type PackableSample, type PackedWindow, type PackingOptions, packedBias, packSamples } from './packing.ts';
+import { type PackableSample, type PackedWindow, type PackingOptions, packSamples } from './packing.ts';
 
 /** A sample whose tokens tell which sample and which place they are from. */
 function sampleOf(number: number, length: number): PackableSample {
@@ -109,25 +109,5 @@ describe('packSamples', () => {
     });
     await assert.rejects(pack([], { length: 1 }), { code: 'usage' });
     await assert.rejects(pack([{ tokens: Int32Array.of(1), weights: Float32Array.of(1) }], { length: 4 }), /sample 0/);
-  });
-});
-
-describe('packedBias', () => {
-  it('lets a token see its own sample up to itself, and nothing else', () => {
-    const segment = Int32Array.of(0, 0, 1, 1, 1, -1, -1);
-    const rows = (bias: Float32Array) =>
-      Array.from({ length: 7 }, (_, row) =>
-        [...bias.subarray(7 * row, 7 * row + 7)].map((b) => (b === 0 ? 'x' : '.')).join(''),
-      );
-    assert.deepEqual(rows(packedBias({ segment })), [
-      'x......',
-      'xx.....',
-      '..x....',
-      '..xx...',
-      '..xxx..',
-      '.....x.',
-      '......x',
-    ]);
-    assert.equal(rows(packedBias({ segment }, 2))[4], '...xx..');
   });
 });

@@ -14,7 +14,6 @@
  */
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
-import { masked } from '../../memory/reference-batch.ts';
 
 export const packingOptionsSchema = z
   .strictObject({
@@ -148,25 +147,4 @@ function sequenceOf(pieces: readonly Piece[], { length, alignment, paddingToken 
     start += Math.ceil(count / alignment) * alignment;
   }
   return { tokens, positions, segment, weights, segments };
-}
-
-/**
- * What each token of a sequence sees, as a bias on attention scores, `[length queries, length keys]`: 0 for tokens of its own sample
- * up to itself, -1e30 for all others. Padding sees itself alone, so that its softmax is defined.
- * @param slidingWindow as `ModelConfig.slidingWindow`
- */
-export function packedBias(
-  { segment }: Pick<PackedSequence, 'segment'>,
-  slidingWindow: number | null = null,
-): Float32Array<ArrayBuffer> {
-  const length = segment.length;
-  const bias = new Float32Array(length * length).fill(masked);
-  for (let query = 0; query < length; query++) {
-    const row = query * length;
-    bias[row + query] = 0;
-    if (segment[query] === -1) continue;
-    const first = Math.max(0, query + 1 - (slidingWindow ?? length));
-    for (let key = query - 1; key >= first && segment[key] === segment[query]; key--) bias[row + key] = 0;
-  }
-  return bias;
 }
