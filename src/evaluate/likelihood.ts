@@ -16,3 +16,11 @@ export function negativeLogLikelihood(logits: Logits, row: number, token: number
 export function tokenLikelihoods(logits: Logits, tokens: readonly number[]): number[] {
   return tokens.slice(1).map((token, row) => negativeLogLikelihood(logits, row, token));
 }
+
+/** Whether no token is likelier under one row of logits. */
+export function isLikeliest(logits: Logits, row: number, token: number): boolean {
+  const width = logits.data.length / logits.rows;
+  const values = logits.data.subarray(row * width, (row + 1) * width);
+  const value = values[token] as number;
+  return !values.some((other) => other > value);
+}

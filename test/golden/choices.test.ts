@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { choiceLikelihoods } from '../../src/evaluate/ability.ts';
+import { continuationLikelihoods, encodeContinuations } from '../../src/evaluate/eval/continuations.ts';
 import { readJsonLines } from '../../src/json-lines.ts';
+import { ReadingContext } from '../../src/memory/context.ts';
 import { type DefaultModel, openDefaultModel } from '../support/model.ts';
 
 const itemSchema = z.object({
@@ -21,15 +22,26 @@ before(async () => {
 });
 after(() => opened[Symbol.asyncDispose]());
 
+/** Read side by side, so that padding and the way back to the prompt are tested too. */
+const batchSize = 4;
+
 describe('multiple choice by likelihood', () => {
   for (const [task, all] of Map.groupBy(items, (item) => item.task)) {
     it(task, async () => {
       // A fifth of them: each takes a second in f32.
-      for (const item of all.filter((_, index) => index % 5 === 0)) {
-        const likelihoods = await choiceLikelihoods(opened.model('f32'), opened.tokenizer, item);
-        for (const [choice, expected] of item.loglikelihood.entries()) {
-          const difference = Math.abs((likelihoods[choice] as number) - expected);
-          assert.ok(difference < 0.02, `${item.context}: choice ${choice} is off by ${difference}`);
+      const chosen = all.filter((_, index) => index % 5 === 0);
+      for (let start = 0; start < chosen.length; start += batchSize) {
+        const batch = chosen.slice(start, start + batchSize);
+        await using reading = await ReadingContext.open(opened.model('f32'), { memory: null, batch: batch.length });
+        const likelihoods = await continuationLikelihoods(
+          reading,
+          batch.map(({ context, choices }) => encodeContinuations(opened.tokenizer, context, choices)),
+        );
+        for (const [index, item] of batch.entries()) {
+          for (const [choice, expected] of item.loglikelihood.entries()) {
+            const difference = Math.abs((likelihoods[index]?.[choice]?.logLikelihood as number) - expected);
+            assert.ok(difference < 0.02, `${item.context}: choice ${choice} is off by ${difference}`);
+          }
         }
       }
     });

@@ -1,0 +1,16 @@
+import { asked, choiceForm, fields, lines, wordChoices } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** BoolQ: yes or no about a passage (Clark et al. 2019). */
+export const boolq = defineTask({
+  ...wordChoices,
+  name: 'boolq',
+  file: 'boolq/validation.jsonl.gz',
+  shots: 'boolq/train.jsonl.gz',
+  line: lines.question.extend({ passage: fields.text }),
+  form: ({ passage, question, choices, answer }) => {
+    // One of the files has the question marks, the other has not.
+    const whole = question.endsWith('?') ? question : `${question}?`;
+    return choiceForm(whole, `${passage}\n${asked(whole)}`, choices, answer);
+  },
+});

@@ -1,0 +1,12 @@
+import { answerFormInChinese, lines, shortAnswer } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** CMRC 2018: Chinese questions about articles, without these (Cui et al. 2019). */
+export const cmrc2018 = defineTask({
+  ...shortAnswer,
+  name: 'cmrc2018',
+  file: 'cmrc2018/dev.qas.jsonl.gz',
+  shots: 'cmrc2018/trial.qas.jsonl.gz',
+  line: lines.answered,
+  form: ({ question, answers }) => answerFormInChinese(question, answers),
+});

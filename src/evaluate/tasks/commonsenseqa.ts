@@ -1,0 +1,13 @@
+import { choiceForm, lettered, letters, lines, wordChoices } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** CommonsenseQA, answered by letter (Talmor et al. 2019). */
+export const commonsenseqa = defineTask({
+  ...wordChoices,
+  name: 'commonsenseqa',
+  file: 'commonsenseqa/validation.jsonl.gz',
+  shots: 'commonsenseqa/train.jsonl.gz',
+  line: lines.question,
+  form: ({ question, choices, answer }) =>
+    choiceForm(question, `Question: ${question}\n${lettered(choices)}Answer:`, letters(choices.length), answer),
+});

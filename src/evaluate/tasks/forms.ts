@@ -1,0 +1,71 @@
+/** Forms that several tasks share: lines of data sets, prompts. */
+import { z } from 'zod';
+import type { ChoiceForm, GeneratedForm } from './task.ts';
+
+const id = z.union([z.string(), z.number()]);
+const choices = z.array(z.string()).nonempty();
+const answer = z.int().nonnegative();
+const text = z.string();
+
+/** Lines of data sets. */
+export const lines = {
+  choices: z.object({ id, choices, answer }),
+  question: z.object({ id, question: text, choices, answer }),
+  answered: z.object({ id, question: text, answers: z.array(text) }),
+} as const;
+
+/** Everything else that a line may have. */
+export const fields = { id, text } as const;
+
+/** "Question: ...\nAnswer:" */
+export function asked(question: string): string {
+  return `Question: ${question}\nAnswer:`;
+}
+
+/** "问题：...\n答案：" */
+export function askedInChinese(question: string): string {
+  return `问题：${question}\n答案：`;
+}
+
+/** A prompt and texts of which one is right, each behind a space. */
+export function choiceForm(query: string, prompt: string, texts: readonly string[], right: number): ChoiceForm {
+  return { query, prompts: [{ text: prompt, continuations: texts.map((one) => ` ${one}`) }], right: [right] };
+}
+
+/** The texts as "A. ...", a line each. */
+export function lettered(texts: readonly string[]): string {
+  return texts.map((one, index) => `${letter(index)}. ${one}\n`).join('');
+}
+
+/** The letters of so many choices. */
+export function letters(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => letter(index));
+}
+
+function letter(index: number): string {
+  return String.fromCharCode(65 + index);
+}
+
+/** A question that is answered in a few words, behind a space. */
+export function answerForm(question: string, answers: readonly string[]): GeneratedForm {
+  return { query: question, prompt: asked(question), answers, demonstration: ` ${answers[0] ?? ''}` };
+}
+
+/** The same in Chinese, without the space. */
+export function answerFormInChinese(question: string, answers: readonly string[]): GeneratedForm {
+  return { query: question, prompt: askedInChinese(question), answers, demonstration: answers[0] ?? '' };
+}
+
+/** An answer of one line. */
+export const shortAnswer = {
+  kind: 'generated',
+  maxTokens: 32,
+  stop: '\n',
+  metrics: ['exact', 'f1', 'contains'],
+} as const;
+
+/** Choices are texts of different lengths. */
+export const textChoices = { kind: 'choice', metrics: ['accuracy', 'normalised-accuracy'] } as const;
+
+/** Choices are letters or words of which the likeliest counts. */
+export const wordChoices = { kind: 'choice', metrics: ['accuracy'] } as const;

@@ -1,0 +1,13 @@
+import { choiceForm, lettered, letters, lines, wordChoices } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** MedQA: questions of the American medical licensing examination, answered by letter (Jin et al. 2020). */
+export const medqa = defineTask({
+  ...wordChoices,
+  name: 'medqa',
+  file: 'medqa_us/test.jsonl.gz',
+  shots: 'own',
+  line: lines.question,
+  form: ({ question, choices, answer }) =>
+    choiceForm(question, `Question: ${question}\n${lettered(choices)}Answer:`, letters(choices.length), answer),
+});

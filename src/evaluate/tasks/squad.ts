@@ -1,0 +1,12 @@
+import { answerForm, lines, shortAnswer } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** SQuAD 1.1 without its passages: the bank has them (Rajpurkar et al. 2016). */
+export const squad = defineTask({
+  ...shortAnswer,
+  name: 'squad',
+  file: 'squad/dev-v1.1.qas.jsonl.gz',
+  shots: 'own',
+  line: lines.answered,
+  form: ({ question, answers }) => answerForm(question, answers),
+});

@@ -1,0 +1,213 @@
+/**
+ * What a task is: a file of a data folder, and how its lines become items that a model can be measured on.
+ *
+ *   choice        which of several texts is likelier behind a prompt
+ *   continuation  how likely one text is, and whether greedy decoding writes it
+ *   perplexity    how likely a whole text is
+ *   generated     what the model writes behind a prompt, held against right answers
+ *
+ * A task is one file of this folder with a call of `defineTask`, and a line in `all.ts`; nothing else knows its name.
+ */
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { Memory3Error } from '../../errors.ts';
+import { type Random, seededRandom } from '../../generate/sampling.ts';
+import { readJsonLines } from '../../json-lines.ts';
+import { shuffle } from '../../train/conversion/draw.ts';
+
+interface AnyForm {
+  /** What references are searched with: the question, without the prompt's words. */
+  readonly query: string;
+  /** Shots come from the same group: a subject. Default: all are one. */
+  readonly group?: string;
+}
+
+/** One or more prompts, with what might stand behind each. */
+export interface ChoiceForm extends AnyForm {
+  readonly prompts: readonly {
+    readonly text: string;
+    /** Each as it stands behind the text, with its space. */
+    readonly continuations: readonly string[];
+  }[];
+  /** Which are right, counted through all prompts. */
+  readonly right: readonly number[];
+}
+
+export interface ContinuationForm extends AnyForm {
+  readonly prompt: string;
+  /** With its space. */
+  readonly continuation: string;
+}
+
+export interface TextForm extends AnyForm {
+  readonly text: string;
+}
+
+export interface GeneratedForm extends AnyForm {
+  readonly prompt: string;
+  /** All right ones; none for a question that has no answer. */
+  readonly answers: readonly string[];
+  /** The answer as a shot shows it, with its space. */
+  readonly demonstration: string;
+}
+
+interface Forms {
+  readonly choice: ChoiceForm;
+  readonly continuation: ContinuationForm;
+  readonly perplexity: TextForm;
+  readonly generated: GeneratedForm;
+}
+
+interface Metrics {
+  readonly choice: 'accuracy' | 'normalised-accuracy' | 'mc2';
+  readonly continuation: 'accuracy' | 'perplexity';
+  readonly perplexity: 'perplexity';
+  readonly generated: 'exact' | 'f1' | 'contains';
+}
+
+export type TaskKind = keyof Forms;
+export type MetricName = Metrics[TaskKind];
+
+interface KindSettings {
+  readonly choice: object;
+  readonly continuation: object;
+  readonly perplexity: {
+    /** So many of a text's first tokens are read. */
+    readonly tokens: number;
+  };
+  readonly generated: {
+    readonly maxTokens: number;
+    /** Ends the answer. */
+    readonly stop: string;
+    /** The answer proper, in what the model wrote; default all of it. */
+    readonly extract?: (written: string) => string;
+  };
+}
+
+/** Every line of a data set says which one it is. */
+interface AnyLine {
+  readonly id: string | number;
+}
+
+type Definition<Kind extends TaskKind, Line extends AnyLine> = KindSettings[Kind] & {
+  /** What `--tasks` calls it. */
+  readonly name: string;
+  readonly kind: Kind;
+  /** In the data folder. */
+  readonly file: string;
+  readonly line: z.ZodType<Line>;
+  /** The item of a line, or several of them, or none. */
+  readonly form: (line: Line) => Forms[Kind] | readonly Forms[Kind][];
+  /** The first one is what a summary leads with. */
+  readonly metrics: readonly [Metrics[Kind], ...Metrics[Kind][]];
+  /** Where shots come from: a file of lines like its own, the file itself, or nowhere: a task that has none. */
+  readonly shots: string | 'own' | null;
+};
+
+/** An item and the name it has in reports. */
+export type Item<Kind extends TaskKind> = Forms[Kind] & { readonly id: string };
+
+type TaskOf<Kind extends TaskKind> = KindSettings[Kind] & {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly file: string;
+  readonly metrics: readonly [Metrics[Kind], ...Metrics[Kind][]];
+  readonly shots: string | 'own' | null;
+  /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
+  readonly read: (path: string) => Item<Kind>[];
+};
+
+/** A task of any kind. */
+export type Task = { [Kind in TaskKind]: TaskOf<Kind> }[TaskKind];
+export type ChoiceTask = TaskOf<'choice'>;
+
+/** Makes a task; see the files of this folder for examples. */
+export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
+  definition: Definition<Kind, Line>,
+): TaskOf<Kind> {
+  const { line, form, ...task } = definition;
+  const read = (path: string): Item<Kind>[] =>
+    readJsonLines(path, line).flatMap((one) => {
+      const formed = form(one);
+      const forms = (Array.isArray(formed) ? formed : [formed]) as readonly Forms[Kind][];
+      return forms.map((each, index) => ({ ...each, id: forms.length === 1 ? `${one.id}` : `${one.id}/${index}` }));
+    });
+  return { ...task, read } as unknown as TaskOf<Kind>;
+}
+
+/** What of a task is measured. */
+export interface TaskMaterial<Kind extends TaskKind = TaskKind> {
+  readonly items: readonly Item<Kind>[];
+  /** What stands before the items of each group; no entry where nothing does. */
+  readonly shots: ReadonlyMap<string, string>;
+}
+
+export interface MaterialOptions {
+  /** Most items, drawn by `seed`. */
+  readonly limit: number;
+  /** Solved items before each prompt. */
+  readonly shots: number;
+  readonly seed: number;
+}
+
+/**
+ * Reads a task's items and shots.
+ * @throws Memory3Error "usage" if there are fewer shots than asked for or no items; "not-found" or "damaged", naming file and line.
+ */
+export function readMaterial<Kind extends TaskKind>(
+  task: TaskOf<Kind>,
+  folder: string,
+  { limit, shots: wanted, seed }: MaterialOptions,
+): TaskMaterial<Kind> {
+  const count = task.shots === null ? 0 : wanted;
+  const drawn = shuffle(task.read(join(folder, task.file)), seededRandom(seed));
+  const isOwn = task.shots === 'own';
+  const items = isOwn ? drawn.slice(count, count + limit) : drawn.slice(0, limit);
+  if (items.length === 0) {
+    throw new Memory3Error('usage', `${join(folder, task.file)} has no item of ${task.name} to measure with.`);
+  }
+  if (count === 0) return { items, shots: new Map() };
+  const source = isOwn ? drawn.slice(0, count) : shotsFrom(task, folder, seededRandom(seed));
+  const groups = new Set(items.map(({ group = '' }) => group));
+  const shots = new Map(
+    [...groups].map((group) => {
+      const fitting = source.filter((item) => (item.group ?? '') === group).slice(0, count);
+      if (fitting.length === count) return [group, fitting.map((item) => `${solved(task.kind, item)}\n\n`).join('')];
+      const where = group === '' ? task.name : `${task.name}, ${group}`;
+      throw new Memory3Error('usage', `There are ${fitting.length} shots for ${where}, not ${count}.`, {
+        remedy: 'Ask for fewer (--shots).',
+      });
+    }),
+  );
+  return { items, shots };
+}
+
+function shotsFrom<Kind extends TaskKind>(task: TaskOf<Kind>, folder: string, random: Random): Item<Kind>[] {
+  return shuffle(task.read(join(folder, task.shots as string)), random);
+}
+
+/** An item with its right answer. */
+function solved(kind: TaskKind, item: Item<TaskKind>): string {
+  if (kind === 'generated') {
+    const { prompt, demonstration } = item as GeneratedForm;
+    return `${prompt}${demonstration}`;
+  }
+  if (kind === 'continuation') {
+    const { prompt, continuation } = item as ContinuationForm;
+    return `${prompt}${continuation}`;
+  }
+  if (kind === 'perplexity') return (item as TextForm).text;
+  const { prompts, right } = item as ChoiceForm;
+  const all = prompts.flatMap(({ text, continuations }) => continuations.map((one) => `${text}${one}`));
+  return all[right[0] as number] as string;
+}
+
+/** Everything that an item says, its choices included: what a reference must not repeat. */
+export function textOf(kind: TaskKind, item: Item<TaskKind>): string {
+  if (kind === 'choice') {
+    const { prompts } = item as ChoiceForm;
+    return prompts.map(({ text, continuations }) => [text, ...continuations].join('')).join('\n');
+  }
+  if (kind === 'generated') return (item as GeneratedForm).prompt;
+  return solved(kind, item);
+}

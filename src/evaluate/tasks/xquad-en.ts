@@ -1,0 +1,12 @@
+import { answerForm, lines, shortAnswer } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** XQuAD in English, without its passages (Artetxe et al. 2020). */
+export const xquadEn = defineTask({
+  ...shortAnswer,
+  name: 'xquad_en',
+  file: 'xquad/test-en.qas.jsonl.gz',
+  shots: 'own',
+  line: lines.answered,
+  form: ({ question, answers }) => answerForm(question, answers),
+});

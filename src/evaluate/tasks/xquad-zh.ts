@@ -1,0 +1,12 @@
+import { answerFormInChinese, lines, shortAnswer } from './forms.ts';
+import { defineTask } from './task.ts';
+
+/** XQuAD in Chinese, without its passages (Artetxe et al. 2020). */
+export const xquadZh = defineTask({
+  ...shortAnswer,
+  name: 'xquad_zh',
+  file: 'xquad/test-zh.qas.jsonl.gz',
+  shots: 'own',
+  line: lines.answered,
+  form: ({ question, answers }) => answerFormInChinese(question, answers),
+});
