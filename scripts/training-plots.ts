@@ -1,6 +1,5 @@
 /** Plots of the two-stage experiment as SVG, by Vega-Lite: no browser, no canvas. */
-import { parse, View } from 'vega';
-import { compile, type TopLevelSpec } from 'vega-lite';
+import { type PlotSpec, plotSvg } from '../src/plot.ts';
 import type { ArmName, ArmResult } from '../src/train/pretraining/experiment.ts';
 
 const titles: Readonly<Record<ArmName, string>> = {
@@ -14,16 +13,6 @@ const colours = { domain: Object.values(titles), range: ['#0072b2', '#000000', '
 /** Losses before this share of the steps would take the whole axis. */
 const shownFrom = 0.15;
 const width = 620;
-const config = { background: 'white', font: 'sans-serif', axis: { labelFontSize: 11, titleFontSize: 12 } } as const;
-
-async function svgOf(spec: TopLevelSpec): Promise<string> {
-  const view = new View(parse(compile(spec).spec), { renderer: 'none' });
-  try {
-    return `${await view.toSVG()}\n`;
-  } finally {
-    view.finalize();
-  }
-}
 
 /** Validation loss over the steps of both stages, and below how far each arm is from (b): mean and range of the seeds. */
 export async function validationPlot(results: readonly ArmResult[]): Promise<string> {
@@ -55,12 +44,10 @@ export async function validationPlot(results: readonly ArmResult[]): Promise<str
       },
     ],
   });
-  return await svgOf({
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    config,
+  return await plotSvg({
     data: { values },
     vconcat: [panel('loss', 'validation loss, nats per token', 260), panel('difference', 'difference to (b)', 160)],
-  } as TopLevelSpec);
+  } as PlotSpec);
 }
 
 /** The loss of "no-memories" of a seed at a step. */
@@ -85,9 +72,7 @@ export async function stagesPlot({ steps }: ArmResult): Promise<string> {
   const column = (stage: number) => ({
     vconcat: [panel(stage, 'loss', 'training loss, nats per token', 200), panel(stage, 'rate', 'learning rate', 100)],
   });
-  return await svgOf({
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    config,
+  return await plotSvg({
     hconcat: [column(0), column(1)],
-  } as unknown as TopLevelSpec);
+  } as unknown as PlotSpec);
 }

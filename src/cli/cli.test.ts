@@ -49,7 +49,7 @@ test('--help lists every command and the exit codes; each command has examples',
   );
   assert.ok(names.includes('pull'));
   const commands = names.filter((name) => name !== 'help');
-  assert.equal(commands.length, 16);
+  assert.equal(commands.length, 17);
   const helps = await Promise.all(commands.map((name) => memory3([name, '--help'])));
   for (const [index, help] of helps.entries()) {
     const name = commands[index] as string;

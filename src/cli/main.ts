@@ -10,6 +10,7 @@ import { addBench } from './bench.ts';
 import { addChat } from './chat.ts';
 import type { AddCommand } from './command.ts';
 import { addConvert } from './convert.ts';
+import { addCost } from './cost.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodesHelp } from './exit.ts';
 import { createInterrupt, type Interrupt } from './interrupt.ts';
@@ -39,6 +40,7 @@ const commands: readonly AddCommand[] = [
   addDoctor,
   addBench,
   addConvert,
+  addCost,
   addTrain,
 ];
 

@@ -17,6 +17,13 @@ import type { KeptName } from './speed.ts';
 /** The texts that come with the project. */
 export const libraryFolder = fileURLToPath(new URL('../../assets/library/', import.meta.url));
 
+/** Those of them that are plain text. */
+export function libraryTexts(): string[] {
+  return readdirSync(libraryFolder)
+    .filter((file) => file.endsWith('.txt') || (file.endsWith('.md') && file !== 'README.md'))
+    .map((file) => readFileSync(join(libraryFolder, file), 'utf8'));
+}
+
 /** References so much shorter than the longest are left out: what is compared are references of full length. */
 const missingTokens = 14;
 /** References in each bank. */
@@ -49,9 +56,7 @@ export interface SpeedMaterial extends AsyncDisposable {
 /** Prepares banks in a temporary folder; they are deleted when the material is disposed of. */
 export async function speedMaterial(opened: OpenedModel, embedder: Embedder): Promise<SpeedMaterial> {
   const { model, tokenizer, profile, repeatPrompt } = opened;
-  const texts = readdirSync(libraryFolder)
-    .filter((file) => file.endsWith('.txt') || (file.endsWith('.md') && file !== 'README.md'))
-    .map((file) => readFileSync(join(libraryFolder, file), 'utf8'));
+  const texts = libraryTexts();
   const maxTokens = longestBody(profile);
   const chunks = texts.flatMap((text) => [...cutIntoChunks(text, tokenizer, { maxTokens })]);
   const full = chunks.filter(({ tokens }) => tokens.length >= maxTokens - missingTokens).slice(0, bankReferences);
