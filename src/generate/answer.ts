@@ -82,16 +82,34 @@ export interface AnswerSummary {
   };
 }
 
+export interface RecallEvent {
+  readonly kind: 'recall';
+  readonly stage: 'prompt' | 'answer';
+  readonly query: string;
+  readonly found: readonly FoundReference[];
+}
+
+/** Tokens that were read with the same memories in sight. */
+export interface TracePiece {
+  readonly stage: 'prompt' | 'answer';
+  readonly tokens: readonly number[];
+  /** What came into sight before the first of them; null where it stayed as it was. */
+  readonly recall: RecallEvent | null;
+}
+
+/** What was read and written, in order: enough to read the answer again. */
+export interface AnswerTrace {
+  /** The template's words that were read before all else, without memories. */
+  readonly opening: readonly number[];
+  /** Of the prompt, then of the answer; the answer's last token was drawn but not always read. */
+  readonly pieces: readonly TracePiece[];
+}
+
 export type AnswerEvent =
-  | {
-      readonly kind: 'recall';
-      readonly stage: 'prompt' | 'answer';
-      readonly query: string;
-      readonly found: readonly FoundReference[];
-    }
+  | RecallEvent
   | { readonly kind: 'notice'; readonly message: string }
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'end'; readonly summary: AnswerSummary };
+  | { readonly kind: 'end'; readonly summary: AnswerSummary; readonly trace: AnswerTrace };
 
 /**
  * Answers the last of `messages`.
@@ -155,8 +173,8 @@ class AnswerRun {
 
     const memory = mode === 'memory' ? { profile, memories: this.#options.memories } : null;
     await using context = await ReadingContext.open(model, { memory });
-    const logits = yield* this.#readPrompt(context, prompt, mode === 'memory');
-    yield* this.#decode(context, prompt, logits, mode === 'memory');
+    const { logits, trace } = yield* this.#readPrompt(context, prompt, mode === 'memory');
+    yield* this.#decode(context, prompt, logits, trace, mode === 'memory');
   }
 
   get #recaller(): MemoryRecall {
@@ -169,20 +187,23 @@ class AnswerRun {
     return encodeChat(chatTemplate, tokenizer, messages, { addGenerationPrompt: true });
   }
 
-  /** Reads the prompt, chunk by chunk where chunks recall; returns the logits after its last token. */
+  /** Reads the prompt, chunk by chunk where chunks recall; returns the logits after its last token, and what was read. */
   async *#readPrompt(
     context: ReadingContext,
     prompt: PromptTokens,
     recalls: boolean,
-  ): AsyncGenerator<AnswerEvent, Float32Array> {
+  ): AsyncGenerator<AnswerEvent, { readonly logits: Float32Array; readonly trace: AnswerTrace }> {
     let logits = new Float32Array();
+    const pieces: TracePiece[] = [];
     const { opening, chunks } = cutPrompt(prompt, this.#answerer.tokenizer);
     await context.begin(opening);
     for (const { tokens, query } of recalls ? chunks : plainRuns(prompt.tokens.slice(opening.length))) {
-      if (query !== '') yield await this.#recall(context, query, 'prompt');
+      const recall = query === '' ? null : await this.#recall(context, query, 'prompt');
+      if (recall !== null) yield recall;
       logits = await this.#read(context, tokens);
+      pieces.push({ stage: 'prompt', tokens, recall });
     }
-    return logits;
+    return { logits, trace: { opening, pieces } };
   }
 
   /** Reads tokens; returns the logits after the last one. */
@@ -195,6 +216,7 @@ class AnswerRun {
     context: ReadingContext,
     prompt: PromptTokens,
     firstLogits: Float32Array,
+    { opening, pieces }: AnswerTrace,
     recalls: boolean,
   ): AsyncGenerator<AnswerEvent, void> {
     const { tokenizer } = this.#answerer;
@@ -202,6 +224,8 @@ class AnswerRun {
     const text = createTextStream(tokenizer);
     const stops = new StopStrings(this.#options.stop);
     const generated: number[] = [];
+    /** Where the answer's pieces begin. */
+    const begun: { readonly at: number; readonly recall: RecallEvent | null }[] = [{ at: 0, recall: null }];
     // What the repetition penalty looks at: prompt and answer.
     const history = [...prompt.tokens];
     let logits = firstLogits;
@@ -231,7 +255,11 @@ class AnswerRun {
       const read = generated.length - 1;
       if (recalls && read > 0 && read % chunkTokens === 0) {
         const query = tokenizer.decode(generated.slice(read - chunkTokens, read)).trim();
-        if (query !== '') yield await this.#recall(context, query, 'answer');
+        if (query !== '') {
+          const recall = await this.#recall(context, query, 'answer');
+          begun.push({ at: read, recall });
+          yield recall;
+        }
       }
       logits = await this.#read(context, [token]);
     }
@@ -240,6 +268,9 @@ class AnswerRun {
       yield* emit(stops.end());
     }
     const seconds = (performance.now() - firstToken) / 1000;
+    const written = begun.map(({ at, recall }, i): TracePiece => {
+      return { stage: 'answer', tokens: generated.slice(at, begun[i + 1]?.at), recall };
+    });
     yield {
       kind: 'end',
       summary: {
@@ -255,10 +286,11 @@ class AnswerRun {
           decodeTokensPerSecond: generated.length > 1 ? (generated.length - 1) / seconds : null,
         },
       },
+      trace: { opening, pieces: [...pieces, ...written] },
     };
   }
 
-  async #recall(context: ReadingContext, query: string, stage: 'prompt' | 'answer'): Promise<AnswerEvent> {
+  async #recall(context: ReadingContext, query: string, stage: 'prompt' | 'answer'): Promise<RecallEvent> {
     const { memories, times } = await this.#recaller.recall(query, this.#options.memories);
     const started = performance.now();
     await context.useMemories(memories.map(({ memory }) => memory));
@@ -266,7 +298,7 @@ class AnswerRun {
     return { kind: 'recall', stage, query, found: memories.map(({ reference, score }) => ({ reference, score })) };
   }
 
-  async #find(query: string): Promise<{ found: FoundReference[]; event: AnswerEvent }> {
+  async #find(query: string): Promise<{ found: FoundReference[]; event: RecallEvent }> {
     const { hits: found, times } = await this.#recaller.find(query, this.#options.memories);
     this.#count(found, { ...times, load: 0 });
     return { found, event: { kind: 'recall', stage: 'prompt', query, found } };

@@ -106,6 +106,12 @@ export class MemoryRecall {
   async recall(query: string, count: number): Promise<Recall> {
     const { hits, times } = await this.find(query, count);
     const started = performance.now();
+    const memories = await this.load(hits);
+    return { query, memories, times: { ...times, load: performance.now() - started } };
+  }
+
+  /** Loads or writes the memories of references that were found. */
+  async load(hits: readonly FoundReference[]): Promise<RecalledMemory[]> {
     const loaded = new Map<number, { bytes: Uint8Array; source: MemorySource }>();
     for (const { reference } of hits) {
       const stored = this.#load(reference.id);
@@ -115,11 +121,10 @@ export class MemoryRecall {
       hits.map(({ reference }) => reference).filter(({ id }) => !loaded.has(id)),
       loaded,
     );
-    const memories = hits.map(({ reference, score }) => {
+    return hits.map(({ reference, score }) => {
       const { bytes, source } = loaded.get(reference.id) as { bytes: Uint8Array; source: MemorySource };
       return { reference, score, source, memory: parseMemory(bytes) };
     });
-    return { query, memories, times: { ...times, load: performance.now() - started } };
   }
 
   #load(id: number): { bytes: Uint8Array; source: MemorySource } | undefined {

@@ -27,12 +27,16 @@ export const readerNames = {
   pastValues: (layer: number) => `past_values_${layer}`,
   logits: 'logits',
   keysValues: 'keys_values',
+  regions: 'regions',
+  attentionShares: 'attention_shares',
 } as const;
 
 export interface ReaderOptions extends TransformerOptions {
   readonly precision: Precision;
   /** Layers whose attention reads memories. */
   readonly memoryLayers: readonly number[];
+  /** Adds the output `attention_shares`, for explanations; default false. */
+  readonly attentionShares?: boolean;
 }
 
 /**
@@ -40,6 +44,10 @@ export interface ReaderOptions extends TransformerOptions {
  * `[batch, 1, length, slots + length]` and `split_*` = [slots, length], the pasts, and `rows`: which of the tokens get
  * logits. Outputs: `logits` `[rows, vocabularySize]` and `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]`,
  * the new key-values in the order layer, key before value, batch.
+ *
+ * With `attentionShares` there are one more input, `regions` `[memory slots + length, regions]`: ones where a slot or new token
+ * belongs to a region, and one more output, `attention_shares` `[memory layers, batch, length, regions]`: how much of each
+ * token's attention went to each region, the mean of a layer's heads. The attention matrices themselves stay inside.
  */
 export function buildReader(config: ModelConfig, weights: Weights, options: ReaderOptions): Graph {
   const builder = new GraphBuilder('reader');
@@ -58,8 +66,14 @@ export function buildReader(config: ModelConfig, weights: Weights, options: Read
     }),
   );
 
+  const regions =
+    options.attentionShares === true
+      ? builder.input(names.regions, 'float32', ['memory_slots_and_length', 'regions'])
+      : undefined;
+
   let hidden = hiddenInput;
   const keysValues: string[] = [];
+  const shares: string[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
     const kind = kindOf(layer);
     const { bias, split } = perKind.get(kind) as { bias: string; split: string };
@@ -69,11 +83,26 @@ export function buildReader(config: ModelConfig, weights: Weights, options: Read
     const outputs = transformer.layer(layer, hidden, { bias, past: { keys, values, split } });
     hidden = outputs.hidden;
     keysValues.push(outputs.keys, outputs.values);
+    if (regions !== undefined && kind === 'memory') {
+      shares.push(sharesOfRegions(builder, config, outputs.probabilities, regions));
+    }
   }
   const rows = builder.input(names.rows, 'int64', ['rows']);
   const logits = transformer.head(builder.apply('Gather', [hidden, rows], { axis: 0 }));
   builder.output(logits, names.logits, 'float32', ['rows', config.vocabularySize]);
   const joined = builder.apply('Concat', keysValues, { axis: 0 });
   builder.output(joined, names.keysValues, 'float32', ['layers_2_batch', config.kvHeads, 'length', config.headDim]);
+  if (regions !== undefined) {
+    const ofLayers = builder.apply('Concat', shares, { axis: 0 });
+    builder.output(ofLayers, names.attentionShares, 'float32', [shares.length, 'batch', 'length', 'regions']);
+  }
   return builder.finish();
+}
+
+/** `[batch, kvHeads, group * length, slots]` and `[slots, regions]` to the heads' mean, `[1, batch, length, regions]`. */
+function sharesOfRegions(builder: GraphBuilder, config: ModelConfig, probabilities: string, regions: string): string {
+  const sums = builder.apply('MatMul', [probabilities, regions]);
+  const ofHeads = builder.apply('Reshape', [sums, builder.integers([0, config.heads, -1, 0])]);
+  const mean = builder.apply('ReduceMean', [ofHeads, builder.integers([1])], { keepdims: 0 });
+  return builder.apply('Unsqueeze', [mean, builder.integers([0])]);
 }

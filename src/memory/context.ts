@@ -34,6 +34,8 @@ export interface ContextOptions {
     readonly profile: MemoryProfile;
     /** Most memories in use at once. */
     readonly memories: number;
+    /** For `extendWithShares`: another graph is compiled, which says where attention went. Default false. */
+    readonly attentionShares?: boolean;
   } | null;
 }
 
@@ -42,6 +44,14 @@ export interface Logits {
   readonly rows: number;
   /** `[rows, vocabularySize]` */
   readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** Where the attention of new tokens went at the memory layers, the mean of a layer's heads. */
+export interface AttentionShares {
+  /** The header, each place for a memory in turn, the context. */
+  readonly regions: number;
+  /** `[memory layers, batch, length, regions]`; the regions of one token at one layer sum to 1. */
+  readonly data: Float32Array;
 }
 
 /** Sequences in progress: their key-values and the memories that they see. Free it with `await using`. */
@@ -57,6 +67,7 @@ export class ReadingContext implements AsyncDisposable {
   readonly #memorySlots: number;
   readonly #memories: number;
   readonly #start: number;
+  readonly #attentionShares: boolean;
   /** Slots for the context that every array has at present. */
   #capacity = growth;
   /** Tokens read so far, for each sequence. */
@@ -79,6 +90,7 @@ export class ReadingContext implements AsyncDisposable {
     this.#header = slots.header;
     this.#memorySlots = slots.perMemory;
     this.#memories = options.memory?.memories ?? 0;
+    this.#attentionShares = options.memory?.attentionShares ?? false;
     this.#start = options.memory === null ? 0 : referenceTokens;
     this.#lengths = Array.from({ length: this.batch }, () => 0);
     this.#used = Array.from({ length: this.batch }, () => []);
@@ -88,7 +100,7 @@ export class ReadingContext implements AsyncDisposable {
   static async open(model: LanguageModel, options: ContextOptions): Promise<ReadingContext> {
     const profile = options.memory?.profile;
     const memoryLayers = profile?.layers ?? model.memoryLayers;
-    const session = await model.readerSession(memoryLayers);
+    const session = await model.readerSession(memoryLayers, options.memory?.attentionShares);
     const header = profile?.header.length ?? 0;
     const perMemory =
       profile === undefined ? 0 : profile.keptTokens === 'all' ? referenceTokens - header : profile.keptTokens;
@@ -163,6 +175,34 @@ export class ReadingContext implements AsyncDisposable {
    * tokens has a row without meaning); 'all': after every token, in order, sequence by sequence.
    */
   async extend(tokens: readonly (readonly number[])[], wanted: 'last' | 'all' = 'last'): Promise<Logits> {
+    return (await this.#extend(tokens, wanted, [readerNames.logits])).logits;
+  }
+
+  /**
+   * As `extend`, and says where each new token's attention went; a sequence shorter than the longest is padded with tokens
+   * whose shares have no meaning.
+   * @throws Memory3Error "usage" if the context was not opened with `attentionShares`.
+   */
+  async extendWithShares(
+    tokens: readonly (readonly number[])[],
+    wanted: 'last' | 'all' = 'last',
+  ): Promise<{ readonly logits: Logits; readonly shares: AttentionShares }> {
+    if (!this.#attentionShares) {
+      throw new Memory3Error('usage', 'This context does not measure attention.', {
+        remedy: 'Open it with memory.attentionShares.',
+      });
+    }
+    const names = [readerNames.logits, readerNames.attentionShares];
+    const { logits, outputs } = await this.#extend(tokens, wanted, names);
+    const data = outputs[readerNames.attentionShares]?.data as Float32Array;
+    return { logits, shares: { regions: this.#memories + 2, data } };
+  }
+
+  async #extend(
+    tokens: readonly (readonly number[])[],
+    wanted: 'last' | 'all',
+    names: readonly string[],
+  ): Promise<{ readonly logits: Logits; readonly outputs: Record<string, TensorData> }> {
     const length = Math.max(1, ...tokens.map((sequence) => sequence.length));
     await this.#reserve(Math.max(...this.#lengths) + length);
     const first = this.#lengths.map((read) => this.#start + read);
@@ -171,11 +211,12 @@ export class ReadingContext implements AsyncDisposable {
         ? [element * length + Math.max(0, sequence.length - 1)]
         : sequence.map((_, i) => element * length + i),
     );
-    const outputs = await this.#run(tokens, first, length, rows, [readerNames.logits], this.#appendRows());
+    const outputs = await this.#run(tokens, first, length, rows, names, this.#appendRows());
     for (const [element, sequence] of tokens.entries()) {
       this.#lengths[element] = this.length(element) + sequence.length;
     }
-    return { rows: rows.length, data: outputs[readerNames.logits]?.data as Float32Array<ArrayBuffer> };
+    const data = outputs[readerNames.logits]?.data as Float32Array<ArrayBuffer>;
+    return { logits: { rows: rows.length, data }, outputs };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -303,7 +344,21 @@ export class ReadingContext implements AsyncDisposable {
       const split = BigInt64Array.of(BigInt(slots), BigInt(length));
       inputs[readerNames.split(kind)] = { type: 'int64', shape: [2], data: split };
     }
+    if (this.#attentionShares) inputs[readerNames.regions] = this.#regions(length);
     return inputs;
+  }
+
+  /** To which region each slot of a memory layer and each of `length` new tokens belongs. */
+  #regions(length: number): TensorData {
+    const regions = this.#memories + 2;
+    const width = this.#base('memory') + this.#capacity + length;
+    const data = new Float32Array(width * regions);
+    for (let slot = 0; slot < width; slot++) {
+      const memory = Math.floor((slot - this.#header) / this.#memorySlots);
+      const region = slot < this.#header ? 0 : 1 + Math.min(memory, this.#memories);
+      data[slot * regions + region] = 1;
+    }
+    return { type: 'float32', shape: [width, regions], data };
   }
 
   /** Unmasks in one row of a bias what new token number `i` of a sequence sees. */

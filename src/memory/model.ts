@@ -62,10 +62,13 @@ export class LanguageModel {
     return this.#options.summaryTokens ?? null;
   }
 
-  /** The session that reads and generates, with these layers as memory layers. */
-  readerSession(memoryLayers: readonly number[] = this.memoryLayers): Promise<number> {
-    return this.#session(`reader:${memoryLayers}`, () =>
-      buildReader(this.config, this.#weights, { ...this.#graphOptions, memoryLayers }),
+  /**
+   * The session that reads and generates, with these layers as memory layers.
+   * @param attentionShares true for another session that says where attention went; answers are made without
+   */
+  readerSession(memoryLayers: readonly number[] = this.memoryLayers, attentionShares = false): Promise<number> {
+    return this.#session(`reader${attentionShares ? '-with-shares' : ''}:${memoryLayers}`, () =>
+      buildReader(this.config, this.#weights, { ...this.#graphOptions, memoryLayers, attentionShares }),
     );
   }
 

@@ -37,7 +37,7 @@ export interface PlainResult {
   readonly logits: readonly Vector[];
 }
 
-/** Key-values that every query of one layer and kv head sees. */
+/** Key-values that a query of one layer and kv head sees. */
 export interface InFront {
   readonly keys: readonly Vector[];
   readonly values: readonly Vector[];
@@ -46,7 +46,8 @@ export interface InFront {
 export interface PlainOptions {
   /** Position of the first token; default 0. */
   readonly start?: number;
-  readonly inFront?: (layer: number, kvHead: number) => InFront;
+  /** `query` is the index of the token that looks. */
+  readonly inFront?: (layer: number, kvHead: number, query: number) => InFront;
   /** Whether a head's query sees a token of the sequence before it (indices in the sequence); default all. */
   readonly sees?: (layer: number, head: number, query: number, key: number) => boolean;
 }
@@ -104,7 +105,7 @@ function attend(
   for (const [head, query] of headsOf('q').entries()) {
     layer.plainQueries[head]?.push(query);
     const kvHead = Math.floor(head / (heads / kvHeads));
-    const front = inFront?.(number, kvHead) ?? { keys: [], values: [] };
+    const front = inFront?.(number, kvHead, index) ?? { keys: [], values: [] };
     const keys = [...front.keys, ...(layer.keys[kvHead] as Vector[])];
     const values = [...front.values, ...(layer.values[kvHead] as Vector[])];
     const rotated = rotate(query, start + index, config);
