@@ -25,6 +25,14 @@ export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
 export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidates } from './evaluate/choose-layers.ts';
+export {
+  type ExplainedMemory,
+  type ExplainedRecall,
+  type ExplainOptions,
+  type Explanation,
+  explainAnswer,
+} from './evaluate/explain.ts';
+export { type ExplanationPage, explanationPage } from './evaluate/explanation-page.ts';
 export { type SurveyEvent, type SurveyOptions, surveyHeads, surveySequences } from './evaluate/head-survey.ts';
 export { keptSurvey, readSurvey, reportOf } from './evaluate/survey-log.ts';
 export { carryingRange, type SurveyReport } from './evaluate/survey-report.ts';
@@ -34,8 +42,11 @@ export {
   type Answerer,
   type AnswerOptions,
   type AnswerSummary,
+  type AnswerTrace,
   answer,
   type Citation,
+  type RecallEvent,
+  type TracePiece,
 } from './generate/answer.ts';
 export { examine } from './generate/doctor.ts';
 export {

@@ -5,10 +5,11 @@ import {
   type Answerer,
   type AnswerOptions,
   type AnswerSummary,
+  type AnswerTrace,
   answer,
   answerOptionsSchema,
 } from '../generate/answer.ts';
-import { openModel, openWorkspace } from '../generate/workspace.ts';
+import { type OpenedModel, openModel, openWorkspace } from '../generate/workspace.ts';
 import type { Message } from '../model/chat-template.ts';
 import { type SearchMode, searchModes } from '../retrieval/search.ts';
 import {
@@ -60,7 +61,7 @@ export async function openForAnswers(
   flags: AnswerFlags,
   terminal: Terminal,
   signal: AbortSignal,
-): Promise<Answerer & AsyncDisposable> {
+): Promise<Answerer & OpenedModel> {
   using fetching = showFetching(terminal, signal, flags.offline);
   if (!flags.memory) return { ...(await openModel({ ...modelOptions(flags), fetch: fetching.options })), recall: null };
   return await openWorkspace({
@@ -81,14 +82,14 @@ export function systemMessage({ system }: AnswerFlags): Message[] {
   return system === undefined ? [] : [{ role: 'system', content: system }];
 }
 
-/** Prints an answer while it is made, then its citations and times. @returns its summary. */
+/** Prints an answer while it is made, then its citations and times. @returns its summary, and what was read. */
 export async function printAnswer(
   answerer: Answerer,
   messages: readonly Message[],
   options: AnswerOptions,
   terminal: Terminal,
   signal: AbortSignal,
-): Promise<AnswerSummary> {
+): Promise<{ readonly summary: AnswerSummary; readonly trace: AnswerTrace }> {
   for await (const event of answer(answerer, messages, options, signal)) {
     if (event.kind === 'text') terminal.stream(event.text);
     else if (event.kind === 'notice') terminal.notice(event.message);
@@ -96,7 +97,7 @@ export async function printAnswer(
       terminal.stream('\n');
       terminal.result({ mode: options.mode, ...event.summary }, () => describeCitations(event.summary, terminal));
       terminal.notice(describeTimes(event.summary));
-      return event.summary;
+      return event;
     }
   }
   throw new Error('The answer ended without a summary.');
@@ -112,7 +113,7 @@ export function describeCitations({ citations }: AnswerSummary, { colours }: Ter
 }
 
 /** A path as seen from the working folder where that is shorter; documents of other sources keep their name. */
-function shortName(document: string): string {
+export function shortName(document: string): string {
   if (!isAbsolute(document)) return document;
   const fromHere = relative(process.cwd(), document);
   return fromHere.length < document.length ? fromHere : document;

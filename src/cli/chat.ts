@@ -41,10 +41,10 @@ export function addChat(program: Command, interrupt: Interrupt): void {
         history = systemMessage(flags);
       } else if (line.trim() !== '') {
         const messages: Message[] = [...history, { role: 'user', content: line }];
-        const answer = await printAnswer(workspace, messages, answerOptions(flags), terminal, signal).catch(
+        const { summary } = await printAnswer(workspace, messages, answerOptions(flags), terminal, signal).catch(
           explainLength,
         );
-        history = [...messages, { role: 'assistant', content: answer.text }];
+        history = [...messages, { role: 'assistant', content: summary.text }];
       }
       if (interactive) lines.prompt();
     }
