@@ -12,6 +12,7 @@ import type { AddCommand } from './command.ts';
 import { addConvert } from './convert.ts';
 import { addCost } from './cost.ts';
 import { addDoctor } from './doctor.ts';
+import { addEval } from './eval.ts';
 import { exitCodesHelp } from './exit.ts';
 import { createInterrupt, type Interrupt } from './interrupt.ts';
 import { addList } from './list.ts';
@@ -39,6 +40,7 @@ const commands: readonly AddCommand[] = [
   addChat,
   addDoctor,
   addBench,
+  addEval,
   addConvert,
   addCost,
   addTrain,

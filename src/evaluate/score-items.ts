@@ -2,6 +2,7 @@
 import type { ReadingContext } from '../memory/context.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { exactMatch, f1Score } from './answers.ts';
+import { greedyAnswers } from './greedy.ts';
 import { negativeLogLikelihood } from './likelihood.ts';
 import type { QuestionItem } from './questions.ts';
 
@@ -47,7 +48,7 @@ export async function scoreItems(
     }
     for (const [element, prompt] of prompts.entries()) context.rewind(prompt.length, element);
   }
-  const answers = await greedyAnswers(context, tokenizer, afterPrompt.data);
+  const answers = await greedyAnswers(context, tokenizer, afterPrompt.data, { maxTokens: answerTokens, stop: '\n' });
   return items.map((item, element) => {
     const answer = answers[element] as string;
     return {
@@ -56,33 +57,4 @@ export async function scoreItems(
       f1: f1Score(answer, item.answers),
     };
   });
-}
-
-/** The most probable tokens of each sequence up to the end of a line, an end token or the longest answer. */
-async function greedyAnswers(context: ReadingContext, tokenizer: Tokenizer, first: Float32Array): Promise<string[]> {
-  const answers: number[][] = Array.from({ length: context.batch }, () => []);
-  const running = new Set(answers.keys());
-  const width = first.length / context.batch;
-  let logits = first;
-  for (let step = 1; ; step++) {
-    for (const element of running) {
-      const answer = answers[element] as number[];
-      const token = mostProbable(logits.subarray(element * width, (element + 1) * width));
-      if (!tokenizer.endTokenIds.includes(token)) answer.push(token);
-      if (answer.length < step || tokenizer.decode(answer).includes('\n')) running.delete(element);
-    }
-    if (running.size === 0 || step === answerTokens) break;
-    const next = answers.map((answer, element) => (running.has(element) ? answer.slice(-1) : []));
-    logits = (await context.extend(next)).data;
-  }
-  return answers.map((answer) => tokenizer.decode(answer).split('\n')[0]?.trim() ?? '');
-}
-
-/** Index of the largest value, the first of equals. */
-function mostProbable(logits: Float32Array): number {
-  let best = 0;
-  for (let token = 1; token < logits.length; token++) {
-    if ((logits[token] as number) > (logits[best] as number)) best = token;
-  }
-  return best;
 }

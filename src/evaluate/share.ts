@@ -42,7 +42,7 @@ export function meanDifference(a: readonly number[], b: readonly number[], rando
 }
 
 /** The 95 % interval of a statistic of `count` questions, given which of them are drawn. */
-function bootstrap(
+export function bootstrap(
   count: number,
   statistic: (indices: readonly number[]) => number,
   random: Random,

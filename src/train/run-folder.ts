@@ -243,7 +243,7 @@ function isAmong(field: string, names: readonly string[]): boolean {
 }
 
 /** The fields in which two JSON values differ; null stands for what is not there. */
-function differences(from: unknown, to: unknown, field = ''): Change[] {
+export function differences(from: unknown, to: unknown, field = ''): Change[] {
   if (isDeepStrictEqual(from, to)) return [];
   if (!isRecord(from) || !isRecord(to)) return [{ field, from: from ?? null, to: to ?? null }];
   const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
@@ -254,7 +254,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function replaceFile(folder: string, name: string, text: string): void {
+/** Writes a file of a run beside its place, then renames it: it is whole, or what it was. */
+export function replaceFile(folder: string, name: string, text: string): void {
   const unfinished = join(folder, `${name}.unfinished`);
   const file = openSync(unfinished, 'w');
   try {
@@ -268,7 +269,7 @@ function replaceFile(folder: string, name: string, text: string): void {
 }
 
 /** Runs `work` on the run's folder; a failure of the file system becomes a Memory3Error "disk". */
-function onDisk<T>(path: string, work: () => T): T {
+export function onDisk<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {

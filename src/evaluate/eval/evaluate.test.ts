@@ -1,0 +1,214 @@
+/** Evaluations of a tiny model with a small bank. */
+import assert from 'node:assert/strict';
+import { copyFileSync, cpSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { evaluationData, openEvaluated } from '../../../test/support/evaluation.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { readJsonLines } from '../../json-lines.ts';
+import { ReadingContext } from '../../memory/context.ts';
+import { parseMemory } from '../../memory/format.ts';
+import { measureAbility } from '../ability.ts';
+import { continuationLikelihoods, encodeContinuations } from './continuations.ts';
+import { type EvaluationEvent, type EvaluationRequest, evaluate } from './evaluate.ts';
+import { parseModes } from './modes.ts';
+import { type ItemRecord, recordSchema } from './records.ts';
+import type { Cell } from './summary.ts';
+
+let data: TemporaryFolder;
+let folder: TemporaryFolder;
+let evaluated: Awaited<ReturnType<typeof openEvaluated>>;
+before(async () => {
+  data = evaluationData();
+  folder = temporaryFolder();
+  evaluated = await openEvaluated(folder.path);
+});
+after(async () => {
+  await evaluated[Symbol.asyncDispose]();
+  folder[Symbol.dispose]();
+  data[Symbol.dispose]();
+});
+
+type Changes = Partial<Omit<EvaluationRequest, 'modes' | 'folder'>> & { readonly modes?: string };
+
+async function run(name: string, changes: Changes = {}): Promise<{ events: EvaluationEvent[]; records: ItemRecord[] }> {
+  const { modes = 'none,memory,rag', ...rest } = changes;
+  const path = join(folder.path, name);
+  const request = { folder: path, data: data.path, tasks: ['arc_easy'], modes: parseModes(modes, 2), ...rest };
+  const events: EvaluationEvent[] = [];
+  for await (const event of evaluate(evaluated, request as EvaluationRequest)) events.push(event);
+  return { events, records: readJsonLines(join(path, 'items.jsonl'), recordSchema) };
+}
+
+const cellsOf = (events: readonly EvaluationEvent[]): readonly Cell[] => {
+  const last = events.at(-1);
+  return last?.kind === 'summary' ? last.cells : [];
+};
+
+const contents = (name: string, file: string) => readFileSync(join(folder.path, name, file), 'utf8');
+
+/** The likelihoods of one question by itself. */
+async function alone(prompt: string, choices: readonly string[], use?: (context: ReadingContext) => Promise<void>) {
+  const { model, tokenizer, profile } = evaluated;
+  const memory = use === undefined ? null : { profile, memories: 2 };
+  await using context = await ReadingContext.open(model, { memory });
+  await context.begin([tokenizer.bosTokenId]);
+  await use?.(context);
+  const [likelihoods = []] = await continuationLikelihoods(context, [encodeContinuations(tokenizer, prompt, choices)]);
+  return likelihoods.map(({ logLikelihood }) => logLikelihood);
+}
+
+function assertNear(actual: readonly number[] | undefined, expected: readonly number[]): void {
+  assert.equal(actual?.length, expected.length);
+  for (const [index, value] of expected.entries()) assert.ok(Math.abs((actual?.[index] as number) - value) < 1e-3);
+}
+
+const choices = [' red', ' green and yellow', ' blue', ' as black as a night without a moon'];
+
+describe('an evaluation', () => {
+  it('scores in batches what each question scores alone, without references, with memories, with their text', async () => {
+    const { records } = await run('modes', { overlap: null });
+    assert.equal(records.length, 3 * 9);
+    const { bank } = evaluated;
+    for (const index of [2, 7]) {
+      const prompt = `Question: What colour is the roof of house ${index}?\nAnswer:`;
+      const [none, memory, rag] = ['none', 'memory:2', 'rag:2'].map((mode) =>
+        records.find((record) => record.mode === mode && record.id === `arc-${index}`),
+      );
+      assertNear(none?.logLikelihoods, await alone(prompt, choices));
+      assert.equal(memory?.references.length, 2);
+      assert.deepEqual(memory?.references, rag?.references, 'the same retrieval');
+      const references = (memory?.references ?? []).map((id) => bank.reference(id));
+      const text = references.map((reference) => `Reference: ${reference.text}\n\n`).join('');
+      assertNear(rag?.logLikelihoods, await alone(`${text}${prompt}`, choices));
+      const stored = references.map(({ id }) => parseMemory(bank.memory(id) as Uint8Array));
+      assertNear(memory?.logLikelihoods, await alone(prompt, choices, (context) => context.useMemories(stored)));
+      assert.notDeepEqual(memory?.logLikelihoods, none?.logLikelihoods);
+    }
+  });
+
+  it('leaves out references that overlap an item, counts them, and takes the next ones', async () => {
+    const tasks: [string] = ['squad'];
+    const [filtered, open] = [
+      await run('filtered', { tasks, modes: 'none,rag:1,rag:3' }),
+      await run('open', { tasks, modes: 'none,rag:1,rag:3', overlap: null }),
+    ];
+    const bridge3 = (records: readonly ItemRecord[], mode: string) =>
+      records.find((record) => record.id === 'squad-3' && record.mode === mode);
+    const text = (record: ItemRecord | undefined) =>
+      record?.references.map((id) => evaluated.bank.reference(id).text) ?? [];
+    assert.ok(text(bridge3(open.records, 'rag:3')).includes('Who built bridge 3?'));
+    assert.equal(bridge3(open.records, 'rag:3')?.leftOut, 0);
+    const kept = bridge3(filtered.records, 'rag:3');
+    assert.equal(kept?.leftOut, 1);
+    assert.equal(kept?.references.length, 3);
+    assert.ok(!text(kept).includes('Who built bridge 3?'));
+    assert.equal(kept?.held, true, 'a reference names Ann');
+    const cell = cellsOf(filtered.events).find(({ mode, metric }) => mode === 'rag:3' && metric === 'exact');
+    assert.equal(cell?.items, 9);
+    assert.ok((cell?.leftOut ?? 0) >= 1);
+    assert.deepEqual(
+      cell?.differences.map(({ to, items }) => [to, items]),
+      [
+        ['none', 9],
+        ['rag:1', 9],
+      ],
+    );
+  });
+
+  it('goes on where it was cut off, at any byte, and ends the same', async () => {
+    const changes: Changes = {
+      tasks: ['arc_easy', 'squad', 'wikitext2'],
+      limit: 4,
+      modes: 'none,memory:2:storage=f16',
+    };
+    await run('whole', changes);
+    const [items, summary] = [contents('whole', 'items.jsonl'), contents('whole', 'summary.json')];
+    for (const share of [0.02, 0.4, 0.77]) {
+      const name = `cut-${share}`;
+      cpSync(join(folder.path, 'whole'), join(folder.path, name), { recursive: true });
+      truncateSync(join(folder.path, name, 'items.jsonl'), Math.floor(share * Buffer.byteLength(items)));
+      writeFileSync(join(folder.path, name, 'summary.json.unfinished'), 'half');
+      const { events } = await run(name, changes);
+      assert.ok(events.length > 1);
+      assert.equal(contents(name, 'items.jsonl'), items);
+      assert.equal(contents(name, 'summary.json'), summary);
+    }
+    const { events } = await run('whole', changes);
+    assert.deepEqual(
+      events.map(({ kind }) => kind),
+      ['summary'],
+      'nothing is measured twice',
+    );
+  });
+
+  it('refuses the folder of another evaluation, and one whose items are others', async () => {
+    await run('first', { modes: 'none', limit: 3 });
+    const refused = { code: 'mismatch', message: /limit was 3, is 4/ };
+    await assert.rejects(run('first', { modes: 'none', limit: 4 }), refused);
+    await run('second', { modes: 'none', limit: 3, seed: 5 });
+    copyFileSync(join(folder.path, 'second', 'items.jsonl'), join(folder.path, 'first', 'items.jsonl'));
+    await assert.rejects(run('first', { modes: 'none', limit: 3 }), {
+      code: 'damaged',
+      message: /items.jsonl, line \d/,
+    });
+  });
+
+  it('puts solved items of the same subject first', async () => {
+    const { records } = await run('shots', { tasks: ['mmlu'], shots: 2, modes: 'none,memory' });
+    assert.equal(records.length, 12);
+    const plain = await run('no-shots', { tasks: ['mmlu'], modes: 'none,memory' });
+    assert.notDeepEqual(records[0]?.logLikelihoods, plain.records[0]?.logLikelihoods);
+    await assert.rejects(run('many', { tasks: ['mmlu'], shots: 5 }), { code: 'usage', message: /3 shots for mmlu/ });
+  });
+
+  it('does not measure what does not fit, and counts it', async () => {
+    const { records, events } = await run('long', { tasks: ['arc_easy'], shots: 4, limit: 2, modes: 'none' });
+    assert.deepEqual(
+      records.map(({ tooLong }) => tooLong),
+      [null, null],
+    );
+    const long = evaluationData();
+    using _ = long;
+    const line = { id: 'long', question: 'very '.repeat(600), choices: ['yes', 'no'], answer: 0 };
+    long.write('copa/validation.jsonl.gz', `${JSON.stringify(line)}\n`);
+    const given = await run('too-long', { tasks: ['copa'], data: long.path, modes: 'none' });
+    assert.ok((given.records[0]?.tooLong ?? 0) > 1024);
+    assert.deepEqual(given.records[0]?.scores, {});
+    const [cell] = cellsOf(given.events);
+    assert.deepEqual([cell?.items, cell?.tooLong], [0, 1]);
+    assert.equal(cellsOf(events)[0]?.items, 2);
+  });
+
+  it('asks for a bank where a mode needs one, and knows its tasks', async () => {
+    const request = { data: data.path, modes: parseModes('rag', 1), tasks: ['copa'] as [string] };
+    const without = { ...evaluated, recall: null };
+    await assert.rejects(evaluate(without, { ...request, folder: join(folder.path, 'x') }).next(), { code: 'usage' });
+    await assert.rejects(run('y', { tasks: ['none_such'] }), { code: 'usage', message: /there are arc_easy/ });
+  });
+});
+
+it('bench ability measures the same tasks without a document start', async () => {
+  const rows = await Array.fromAsync(
+    measureAbility(evaluated.model, evaluated.tokenizer, data.path, { limit: 9, seed: 0 }),
+  );
+  assert.deepEqual(
+    rows.map(({ task, items }) => [task, items]),
+    [
+      ['wikitext2', 3],
+      ['arc_easy', 9],
+      ['piqa', 3],
+      ['hellaswag', 3],
+      ['boolq', 3],
+    ],
+  );
+  const tasks: [string, ...string[]] = ['wikitext2', 'arc_easy', 'piqa', 'hellaswag', 'boolq'];
+  const { events } = await run('ability', { tasks, modes: 'none', limit: 9, documentStart: false });
+  const leading = cellsOf(events).filter(
+    ({ task, metric }) => rows.find((row) => row.task === task)?.metric === metric,
+  );
+  assert.deepEqual(
+    leading.map(({ value }) => value),
+    rows.map(({ value }) => value),
+  );
+});

@@ -1,0 +1,164 @@
+/**
+ * An evaluation: tasks, each in every mode, into a folder that survives kills (`eval-folder.ts`).
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { checkOptions, Memory3Error } from '../../errors.ts';
+import type { Answerer } from '../../generate/answer.ts';
+import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
+import { profileIdentity } from '../../memory/choose-profile.ts';
+import { taskNamed } from '../tasks/all.ts';
+import { readMaterial, type Task, type TaskKind } from '../tasks/task.ts';
+import { type EvaluationFolder, fileHash, openEvaluationFolder } from './eval-folder.ts';
+import { batchesOf, type EvaluationParts, type Measurement, measureBatch } from './measure.ts';
+import { EvaluationMemories } from './memories.ts';
+import type { Mode } from './modes.ts';
+import type { ItemRecord } from './records.ts';
+import { defaultOverlap, ReferenceFinder } from './references.ts';
+import { type Cell, summarise } from './summary.ts';
+
+export const evaluationOptionsSchema = z.strictObject({
+  /** Names of tasks, in the order of the report. */
+  tasks: z.array(z.string()).nonempty(),
+  /** Items of each task. */
+  limit: z.int().min(1).default(200),
+  /** Solved items before each prompt. */
+  shots: z.int().min(0).max(100).default(0),
+  /** Draws items and shots, and the intervals' samples. */
+  seed: z.int().min(0).max(0xffff_ffff).default(0),
+  /** Contexts begin with the model's document-start token, in every mode. */
+  documentStart: z.boolean().default(true),
+  /** Greatest overlap of a reference with its item (Eq. 6); null: no filter. */
+  overlap: z.number().min(0).max(1).nullable().default(defaultOverlap),
+});
+export type EvaluationOptions = z.input<typeof evaluationOptionsSchema>;
+
+export interface EvaluationRequest extends EvaluationOptions {
+  /** The evaluation's folder. */
+  readonly folder: string;
+  /** Where the data sets' folders are. */
+  readonly data: string;
+  readonly modes: readonly Mode[];
+  /** Stops between two batches. */
+  readonly signal?: AbortSignal;
+}
+
+/** A batch is measured and in the folder. */
+export interface BatchEvent {
+  readonly kind: 'batch';
+  readonly task: string;
+  readonly mode: string;
+  /** Items in modes: measured, and all. */
+  readonly done: number;
+  readonly total: number;
+  readonly tokensPerSecond: number;
+}
+
+export type EvaluationEvent = BatchEvent | { readonly kind: 'summary'; readonly cells: readonly Cell[] };
+
+/** What is evaluated: a model, with a bank unless all modes do without. */
+export type Evaluated = OpenedModel & { readonly recall: Answerer['recall'] } & Partial<
+    Pick<Workspace, 'bank' | 'embedder'>
+  >;
+
+/**
+ * Evaluates, or goes on with an evaluation.
+ * @throws Memory3Error "usage" for unknown tasks, too few shots or no references to recall; "mismatch" if the folder is of
+ *   another evaluation; "not-found" or "damaged" for data; "locked"; "disk"; the signal's reason.
+ */
+export async function* evaluate(
+  evaluated: Evaluated,
+  { folder: path, data, modes, signal, ...given }: EvaluationRequest,
+): AsyncGenerator<EvaluationEvent, void> {
+  const options = checkOptions(evaluationOptionsSchema, given);
+  const tasks = options.tasks.map(taskNamed);
+  const parts = partsOf(evaluated, modes, options.overlap);
+  const materials = tasks.map((task) => readMaterial<TaskKind>(task as never, data, options));
+  using folder = openEvaluationFolder(path, {
+    ...options,
+    modes: modes.map(({ name }) => name),
+    data: tasks.map((task) => filesOf(task, data, options.shots)),
+    ...(await identityOf(evaluated)),
+  });
+  const total = materials.reduce((sum, { items }) => sum + items.length * modes.length, 0);
+  let done = 0;
+  for (const [index, task] of tasks.entries()) {
+    parts.finder?.forget();
+    for (const mode of modes) {
+      const material = materials[index] as (typeof materials)[number];
+      const measurement: Measurement = { task, material, mode, documentStart: options.documentStart };
+      for (const batch of batchesOf(measurement, parts.tokenizer)) {
+        const isKnown = known(folder, done, task, mode, batch);
+        if (!isKnown) {
+          signal?.throwIfAborted();
+          folder.keep(done);
+          const started = performance.now();
+          const { records, tokens } = await measureBatch(parts, measurement, batch);
+          const seconds = (performance.now() - started) / 1000;
+          folder.append(records, { task: task.name, mode: mode.name, items: batch.length, tokens, seconds });
+          const tokensPerSecond = tokens / seconds;
+          yield { kind: 'batch', task: task.name, mode: mode.name, done: done + batch.length, total, tokensPerSecond };
+        }
+        done += batch.length;
+      }
+    }
+  }
+  const cells = summarise(folder.records, tasks, modes, options.seed);
+  folder.saveSummary(cells);
+  yield { kind: 'summary', cells };
+}
+
+/**
+ * Whether a batch is in the folder already, as the next `batch.length` records after `first`.
+ * @throws Memory3Error "damaged" if other items are
+ */
+function known(
+  { path, records }: EvaluationFolder,
+  first: number,
+  task: Task,
+  mode: Mode,
+  batch: readonly { readonly id: string }[],
+): boolean {
+  const there = records.slice(first, first + batch.length);
+  const isSame = (record: ItemRecord, index: number) =>
+    record.task === task.name && record.mode === mode.name && record.id === batch[index]?.id;
+  const wrong = there.findIndex((record, index) => !isSame(record, index));
+  if (wrong === -1) return there.length === batch.length;
+  throw new Memory3Error(
+    'damaged',
+    `${join(path, 'items.jsonl')}, line ${first + wrong + 1}: another item is expected.`,
+    {
+      remedy: 'Evaluate into another folder.',
+    },
+  );
+}
+
+function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number | null): EvaluationParts {
+  const { model, tokenizer, bank, recall, profile, repeatPrompt } = evaluated;
+  const most = Math.max(...modes.map(({ references }) => references));
+  if (most === 0) return { model, tokenizer, finder: null, memories: null };
+  if (bank === undefined || recall === null || recall.references === 0) {
+    throw new Memory3Error('usage', 'The modes memory and rag need a bank with references in it.', {
+      remedy: 'Add texts (memory3 add) and name the bank (--bank), or evaluate with --modes none.',
+    });
+  }
+  const memories = new EvaluationMemories({ model, profile, bank, repeatPrompt });
+  for (const mode of modes) if (mode.kind === 'memory') memories.profileOf(mode);
+  return { model, tokenizer, finder: new ReferenceFinder(recall, tokenizer, { most, overlap }), memories };
+}
+
+/** What the results depend on, for the configuration. */
+async function identityOf({ file, adapter, profile, bank }: Evaluated): Promise<Record<string, unknown>> {
+  const stats = bank?.stats();
+  return {
+    model: { name: file.name, fingerprint: await file.fingerprint(), adapter: adapter !== null },
+    profile: profileIdentity(profile),
+    bank: stats === undefined ? null : { references: stats.references, documents: stats.documents, ...stats.identity },
+  };
+}
+
+function filesOf({ name, file, shots }: Task, data: string, count: number): Record<string, unknown> {
+  const source =
+    count > 0 && shots !== null && shots !== 'own' ? { shots, shotsHash: fileHash(join(data, shots)) } : {};
+  return { task: name, file, hash: fileHash(join(data, file)), ...source };
+}

@@ -1,0 +1,292 @@
+/**
+ * Measures a model on the items of a task in one mode, batch by batch.
+ *
+ *   [document start | shots]  read once and copied (`ReadingContext.begin`)
+ *   [memories]                or, as text in front of the prompt, references
+ *   [prompt]                  of several items side by side, of about the same length
+ *   [choices | answer]
+ *
+ * The items of a batch depend on nothing but the task and the mode, so that whoever measures the third batch gets what
+ * anybody else gets: a run that is resumed ends like one that was not.
+ */
+import type { StoredReference } from '../../bank/bank.ts';
+import { Memory3Error } from '../../errors.ts';
+import { ReadingContext } from '../../memory/context.ts';
+import type { LanguageModel } from '../../memory/model.ts';
+import { referenceTokens } from '../../memory/profile.ts';
+import type { Tokenizer } from '../../model/tokenizer.ts';
+import { containsAnswer } from '../answers.ts';
+import { greedyAnswers } from '../greedy.ts';
+import { type GeneratedForm, type Item, type Task, type TaskKind, type TaskMaterial, textOf } from '../tasks/task.ts';
+import {
+  type ContinuationLikelihood,
+  continuationLikelihoods,
+  encodeContinuations,
+  type PromptWithContinuations,
+  textLikelihood,
+} from './continuations.ts';
+import type { EvaluationMemories } from './memories.ts';
+import { answerScores, choiceScores, type Scores } from './metrics.ts';
+import type { Mode } from './modes.ts';
+import type { ItemRecord } from './records.ts';
+import type { ReferenceFinder } from './references.ts';
+
+/** What measures. */
+export interface EvaluationParts {
+  readonly model: LanguageModel;
+  readonly tokenizer: Tokenizer;
+  /** Null where no mode needs references. */
+  readonly finder: ReferenceFinder | null;
+  readonly memories: EvaluationMemories | null;
+}
+
+/** One task in one mode. */
+export interface Measurement {
+  readonly task: Task;
+  readonly material: TaskMaterial;
+  readonly mode: Mode;
+  /** Whether contexts begin with the model's document-start token. */
+  readonly documentStart: boolean;
+}
+
+export interface MeasuredBatch {
+  readonly records: readonly ItemRecord[];
+  /** Tokens that went through the model, shots left out. */
+  readonly tokens: number;
+}
+
+/** Sequences that are read side by side, and how many tokens their prompts have together. */
+const widest = 16;
+const batchTokens = 1024;
+/** Prompts are read in runs of so many tokens. */
+const promptRun = 256;
+
+/** The items of each batch, in the order in which they are measured. */
+export function batchesOf({ task, material, mode }: Measurement, tokenizer: Tokenizer): Item<TaskKind>[][] {
+  const hasShots = material.shots.size > 0;
+  const sized = material.items.map((item) => {
+    const prompts = task.kind === 'choice' ? (item as Item<'choice'>).prompts.length : 1;
+    const text = mode.kind === 'rag' ? mode.references * referenceTokens : 0;
+    const most = task.kind === 'perplexity' ? task.tokens : Number.POSITIVE_INFINITY;
+    const own = Math.min(most, tokenizer.encode(textOf(task.kind, item)).length);
+    return { item, prompts, group: hasShots ? (item.group ?? '') : '', tokens: own + text };
+  });
+  sized.sort((a, b) => compare(a.group, b.group) || a.tokens - b.tokens || compare(a.item.id, b.item.id));
+  const batches: Item<TaskKind>[][] = [];
+  let [batch, sequences, group]: [Item<TaskKind>[], number, string] = [[], 0, ''];
+  for (const one of sized) {
+    const wide = sequences + one.prompts;
+    // Texts are read alone: each of their tokens has logits.
+    const fits = task.kind !== 'perplexity' && wide <= widest && wide * one.tokens <= batchTokens;
+    if (batch.length > 0 && (!fits || one.group !== group)) {
+      batches.push(batch);
+      [batch, sequences] = [[], 0];
+    }
+    batch.push(one.item);
+    sequences += one.prompts;
+    group = one.group;
+  }
+  return batch.length === 0 ? batches : [...batches, batch];
+}
+
+/** By code units: the same order everywhere. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** An item of a batch with what it gets to read. */
+interface Prepared {
+  readonly item: Item<TaskKind>;
+  readonly references: readonly StoredReference[];
+  readonly leftOut: number;
+  /** A sequence each; of a text its tokens are the only continuation. */
+  readonly sequences: readonly PromptWithContinuations[];
+}
+
+/**
+ * Measures one batch.
+ * @throws Memory3Error "usage" if the mode needs references and there is nothing to find them with.
+ */
+export async function measureBatch(
+  parts: EvaluationParts,
+  measurement: Measurement,
+  items: readonly Item<TaskKind>[],
+): Promise<MeasuredBatch> {
+  const { model, tokenizer } = parts;
+  const { task, material, mode, documentStart } = measurement;
+  const shots = material.shots.get(items[0]?.group ?? '') ?? '';
+  const beginning = [...(documentStart ? [tokenizer.bosTokenId] : []), ...tokenizer.encode(shots)];
+  const all: Prepared[] = [];
+  for (const item of items) all.push(await prepare(parts, measurement, item, shots !== ''));
+  const room = model.config.contextLength - (mode.kind === 'memory' ? referenceTokens : 0) - beginning.length;
+  const read = all.filter((one) => tokensOf(task, one) <= room);
+  const results = read.length === 0 ? [] : await measured(parts, measurement, beginning, read);
+  let next = 0;
+  const records = all.map((one): ItemRecord => {
+    const { item, references, leftOut } = one;
+    const tokens = tokensOf(task, one);
+    const fits = tokens <= room;
+    return {
+      task: task.name,
+      mode: mode.name,
+      id: item.id,
+      ...(fits ? (results[next++] as Result) : { scores: {}, weight: 1 }),
+      references: references.map(({ id }) => id),
+      leftOut,
+      held: heldBy(task, item, references),
+      tooLong: fits ? null : tokens + beginning.length,
+    };
+  });
+  const tokens = read.flatMap(({ sequences }) => sequences).reduce((sum, one) => sum + tokensIn(one), 0);
+  return { records, tokens };
+}
+
+/** Finds an item's references and encodes what it has to read. */
+async function prepare(
+  { tokenizer, finder }: EvaluationParts,
+  { task, mode }: Measurement,
+  item: Item<TaskKind>,
+  isBehind: boolean,
+): Promise<Prepared> {
+  const sought = { query: item.query, text: textOf(task.kind, item) };
+  if (mode.references > 0 && finder === null) {
+    throw new Memory3Error('usage', `The mode ${mode.name} needs a bank.`);
+  }
+  const found = await finder?.find(item.id, sought, mode.references);
+  const { references, leftOut } = found ?? { references: [], leftOut: 0 };
+  const before = mode.kind === 'rag' ? references.map(({ text }) => `Reference: ${text}\n\n`).join('') : '';
+  const encoded = (text: string, continuations: readonly string[]) =>
+    encodeContinuations(tokenizer, `${before}${text}`, continuations, isBehind);
+  const sequences = (): PromptWithContinuations[] => {
+    if (task.kind === 'choice') {
+      return (item as Item<'choice'>).prompts.map(({ text, continuations }) => encoded(text, continuations));
+    }
+    if (task.kind === 'continuation') {
+      const { prompt, continuation } = item as Item<'continuation'>;
+      return [encoded(prompt, [continuation])];
+    }
+    if (task.kind === 'generated') return [encoded((item as Item<'generated'>).prompt, [])];
+    const prompt = tokenizer.encode(before, { continuation: isBehind });
+    const text = tokenizer.encode((item as Item<'perplexity'>).text, { continuation: isBehind || before !== '' });
+    return [{ prompt, continuations: [text.slice(0, task.tokens)] }];
+  };
+  return { item, references, leftOut, sequences: sequences() };
+}
+
+/** The longest that a sequence of the item gets. */
+function tokensOf(task: Task, { sequences }: Prepared): number {
+  const answer = task.kind === 'generated' ? task.maxTokens : 0;
+  return Math.max(
+    ...sequences.map(
+      ({ prompt, continuations }) => prompt.length + Math.max(answer, ...continuations.map(({ length }) => length)),
+    ),
+  );
+}
+
+function tokensIn({ prompt, continuations }: PromptWithContinuations): number {
+  return prompt.length + continuations.reduce((sum, { length }) => sum + length, 0);
+}
+
+type Result = Pick<ItemRecord, 'scores' | 'weight' | 'logLikelihoods' | 'answer'>;
+
+async function measured(
+  { model, tokenizer, memories }: EvaluationParts,
+  { task, mode }: Measurement,
+  beginning: readonly number[],
+  items: readonly Prepared[],
+): Promise<Result[]> {
+  const sequences = items.flatMap((one) => one.sequences);
+  const profile = mode.kind === 'memory' ? memories?.profileOf(mode) : undefined;
+  const memory = profile === undefined ? null : { profile, memories: mode.references };
+  await using context = await ReadingContext.open(model, { memory, batch: sequences.length });
+  await context.begin(beginning);
+  if (memories !== null && mode.kind === 'memory') await useMemories(context, memories, mode, items);
+  if (task.kind === 'perplexity') {
+    const [text] = sequences as [PromptWithContinuations];
+    await readRuns(context, [text.prompt], 0);
+    const tokens = text.continuations[0] ?? [];
+    const nats = await textLikelihood(context, tokens);
+    const scored = Math.max(1, tokens.length - 1);
+    return [{ scores: { perplexity: nats / scored }, weight: scored }];
+  }
+  const rests = await readRuns(
+    context,
+    sequences.map(({ prompt }) => prompt),
+    1,
+  );
+  if (task.kind === 'generated') {
+    const written = await greedyAnswers(context, tokenizer, (await context.extend(rests)).data, task);
+    return items.map(({ item }, index) => {
+      const answer = written[index] as string;
+      const proper = task.extract?.(answer) ?? answer;
+      const scores = answerScores(proper, (item as Item<'generated'>).answers);
+      return { scores: chosen(task, scores), weight: 1, answer };
+    });
+  }
+  const shortened = sequences.map(({ continuations }, index) => ({ prompt: rests[index] ?? [], continuations }));
+  const likelihoods = await continuationLikelihoods(context, shortened);
+  let next = 0;
+  return items.map(({ item, sequences: own }) => {
+    const ofItem = likelihoods.slice(next, next + own.length).flat();
+    next += own.length;
+    const logLikelihoods = ofItem.map(({ logLikelihood }) => logLikelihood);
+    return { scores: chosen(task, likelihoodScores(task, item, ofItem)), weight: 1, logLikelihoods };
+  });
+}
+
+function likelihoodScores(task: Task, item: Item<TaskKind>, likelihoods: readonly ContinuationLikelihood[]): Scores {
+  const logLikelihoods = likelihoods.map(({ logLikelihood }) => logLikelihood);
+  if (task.kind === 'continuation') {
+    return { accuracy: likelihoods[0]?.greedy === true ? 1 : 0, perplexity: -(logLikelihoods[0] as number) };
+  }
+  const { prompts, right } = item as Item<'choice'>;
+  return choiceScores(
+    logLikelihoods,
+    prompts.flatMap(({ continuations }) => continuations),
+    right,
+  );
+}
+
+/** Of all scores those that the task wants. */
+function chosen(task: Task, scores: Scores): Scores {
+  return Object.fromEntries(task.metrics.map((metric) => [metric, scores[metric]]));
+}
+
+async function useMemories(
+  context: ReadingContext,
+  memories: EvaluationMemories,
+  mode: Mode,
+  items: readonly Prepared[],
+): Promise<void> {
+  let element = 0;
+  for (const { references, sequences } of items) {
+    const loaded = await memories.load(mode, references);
+    for (const _ of sequences) await context.useMemories(loaded, element++);
+  }
+}
+
+/**
+ * Reads prompts in runs, so that no run of a long one needs scores of everything with everything.
+ * @param kept tokens at least that are left unread of each prompt that has any
+ * @returns what is left
+ */
+async function readRuns(
+  context: ReadingContext,
+  prompts: readonly (readonly number[])[],
+  kept: number,
+): Promise<(readonly number[])[]> {
+  let rests = [...prompts];
+  while (rests.some(({ length }) => length > (kept === 0 ? 0 : promptRun))) {
+    const runs = rests.map((rest) => rest.slice(0, Math.min(promptRun, Math.max(0, rest.length - kept))));
+    await context.extend(runs);
+    rests = rests.map((rest, index) => rest.slice(runs[index]?.length));
+  }
+  return rests;
+}
+
+function heldBy(task: Task, item: Item<TaskKind>, references: readonly StoredReference[]): boolean | null {
+  if (task.kind !== 'generated' || references.length === 0) return null;
+  const { answers } = item as GeneratedForm;
+  if (answers.length === 0) return null;
+  return references.some(({ text }) => containsAnswer(text, answers) === 1);
+}
