@@ -1,4 +1,4 @@
-/** `memory3 bench`: speed, and beside it quality, layers and heads (`bench-quality.ts`, `bench-layers.ts`, `bench-heads.ts`). */
+/** `memory3 bench`: speed, and beside it quality, layers, heads, ability and throughput (`bench-*.ts`). */
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { measureSpeed, type SpeedReport } from '../evaluate/speed.ts';
@@ -9,6 +9,7 @@ import { addAbility } from './bench-ability.ts';
 import { addHeads } from './bench-heads.ts';
 import { addLayers } from './bench-layers.ts';
 import { addQuality } from './bench-quality.ts';
+import { addThroughput } from './bench-throughput.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
@@ -26,6 +27,7 @@ export function addBench(program: Command, interrupt: Interrupt): void {
   addLayers(bench, interrupt);
   addAbility(bench, interrupt);
   addHeads(bench, interrupt);
+  addThroughput(bench, interrupt);
 }
 
 interface SpeedFlags extends ModelFlags {

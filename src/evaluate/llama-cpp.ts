@@ -10,11 +10,19 @@ import { Memory3Error } from '../errors.ts';
 const benchFolder = fileURLToPath(new URL('../../bench/', import.meta.url));
 const roundSchema = z.strictObject({ prefill: z.number().positive(), decode: z.number().positive() });
 
-/** Tokens per second. */
+/** Tokens per second, of all sequences together. */
 export type LlamaRound = z.infer<typeof roundSchema>;
 
 /** The command that makes the comparison possible. */
 export const llamaInstallCommand = 'npm ci --prefix bench';
+
+export interface LlamaOptions {
+  readonly threads: number;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+  /** Read and generated side by side; default 1. */
+  readonly sequences?: number;
+}
 
 /** A running llama.cpp that measures a round when asked. */
 export class LlamaCpp implements AsyncDisposable {
@@ -28,12 +36,10 @@ export class LlamaCpp implements AsyncDisposable {
   }
 
   /** @returns null if the package is not installed in bench/. */
-  static async start(
-    modelPath: string,
-    options: { readonly threads: number; readonly promptTokens: number; readonly newTokens: number },
-  ): Promise<LlamaCpp | null> {
+  static async start(modelPath: string, options: LlamaOptions): Promise<LlamaCpp | null> {
     if (!existsSync(`${benchFolder}node_modules/node-llama-cpp`)) return null;
-    const numbers = [options.threads, options.promptTokens, options.newTokens].map(String);
+    const { threads, promptTokens, newTokens, sequences = 1 } = options;
+    const numbers = [threads, promptTokens, newTokens, sequences].map(String);
     const child = spawn(process.execPath, [`${benchFolder}llama.ts`, modelPath, ...numbers], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
