@@ -111,7 +111,7 @@ export async function explainAnswer(
 
   const { logLikelihood: withAll, predictions } = await read(() => true);
   const { logLikelihood: withoutAny } = await read(() => false);
-  const shares = meanShares(predictions, profile.layers.length);
+  const shares = (region: Region) => meanShares(predictions, profile.layers.length, region);
   const explained: ExplainedMemory[] = [];
   for (const { reference } of references) {
     const { logLikelihood: without } = await read((id) => id !== reference.id);
@@ -124,7 +124,7 @@ export async function explainAnswer(
       score: Math.max(...own.map(({ score }) => score)),
       recalls: own.length,
       inSight: predictions.filter(({ inSight }) => inSight.includes(reference.id)).length,
-      shares: shares.of(reference.id),
+      shares: shares(reference.id),
       logLikelihoodWithout: without,
       worth: withAll - without,
     });
@@ -133,8 +133,8 @@ export async function explainAnswer(
     answerTokens,
     logLikelihood: { withAll, withoutAny },
     layers: profile.layers,
-    headerShares: shares.of('header'),
-    contextShares: shares.of('context'),
+    headerShares: shares('header'),
+    contextShares: shares('context'),
     memories: explained.sort((a, b) => b.worth - a.worth),
     recalls: explainedRecalls(trace),
   };
@@ -194,24 +194,23 @@ async function readAgain(
   return { logLikelihood, predictions };
 }
 
-/** Shares of one region at each layer, the mean over predictions; a memory that is not in sight gets nothing. */
-function meanShares(predictions: readonly Prediction[], layers: number) {
-  const regionOf = ({ inSight, shares }: Prediction, region: number | 'header' | 'context'): number => {
-    if (region === 'header') return 0;
-    return region === 'context' ? (shares[0]?.length ?? 0) - 1 : inSight.indexOf(region) + 1;
-  };
-  return {
-    of(region: number | 'header' | 'context'): number[] {
-      return Array.from({ length: layers }, (_, layer) => {
-        let sum = 0;
-        for (const prediction of predictions) {
-          if (typeof region === 'number' && !prediction.inSight.includes(region)) continue;
-          sum += prediction.shares[layer]?.[regionOf(prediction, region)] as number;
-        }
-        return sum / predictions.length;
-      });
-    },
-  };
+/** The header, the context, or the memory of a reference. */
+type Region = 'header' | 'context' | number;
+
+/** A region's shares at each layer, the mean over predictions; a memory that is not in sight gets nothing. */
+function meanShares(predictions: readonly Prediction[], layers: number, region: Region): number[] {
+  return Array.from({ length: layers }, (_, layer) => {
+    const shares = predictions.map((prediction) => shareOf(prediction, layer, region));
+    return shares.reduce((sum, share) => sum + share, 0) / predictions.length;
+  });
+}
+
+function shareOf({ inSight, shares }: Prediction, layer: number, region: Region): number {
+  const ofLayer = shares[layer] as readonly number[];
+  if (region === 'header') return ofLayer[0] as number;
+  if (region === 'context') return ofLayer.at(-1) as number;
+  const place = inSight.indexOf(region);
+  return place < 0 ? 0 : (ofLayer[1 + place] as number);
 }
 
 function explainedRecalls({ opening, pieces }: AnswerTrace): ExplainedRecall[] {
