@@ -1,0 +1,67 @@
+/** The real command line evaluates a tiny model, and goes on with what it has. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { evaluationData, tinyModelFolder } from '../../test/support/evaluation.ts';
+import { temporaryFolder } from '../../test/support/temporary.ts';
+
+const launcher = fileURLToPath(new URL('../../bin/memory3.js', import.meta.url));
+
+test('eval prints cells as a table or as JSON; bench ability measures the same', async () => {
+  using folder = temporaryFolder();
+  using data = evaluationData();
+  const memory3 = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [launcher, ...args], {
+      env: { ...process.env, MEMORY3_HOME: folder.path, MEMORY3_OFFLINE: '1' },
+      encoding: 'utf8',
+    });
+    return { code: status, err: stderr, out: stdout };
+  };
+  const model = ['--model', await tinyModelFolder(folder.path), '--no-adapter', '--threads', '1', '--data', data.path];
+  const run = join(folder.path, 'run');
+  const args = [
+    'eval',
+    run,
+    ...model,
+    '--tasks',
+    'arc_easy,squad',
+    '--modes',
+    'none',
+    '--limit',
+    '4',
+    '--no-document-start',
+  ];
+  const first = memory3(...args);
+  assert.equal(first.code, 0, first.err);
+  assert.match(first.out, /^task +metric +mode +value/);
+  assert.match(first.out, /arc_easy +normalised-accuracy +none +[01]\.\d{3} +\d\.\d{3} to \d\.\d{3} +4/);
+  assert.match(first.err, /Measuring/);
+  const again = memory3(...args, '--json');
+  assert.equal(again.code, 0, again.err);
+  const cells = again.out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual(
+    cells.map(({ task, metric, items }) => [task, metric, items]),
+    [
+      ['arc_easy', 'accuracy', 4],
+      ['arc_easy', 'normalised-accuracy', 4],
+      ['squad', 'exact', 4],
+      ['squad', 'f1', 4],
+      ['squad', 'contains', 4],
+    ],
+  );
+  const ability = memory3('bench', 'ability', ...model, '--limit', '4', '--json');
+  assert.equal(ability.code, 0, ability.err);
+  const row = ability.out.split('\n').find((line) => line.includes('arc_easy')) ?? '{}';
+  assert.equal((JSON.parse(row) as { value: number }).value, cells[0]?.value);
+
+  const changed = memory3(...args, '--shots', '1');
+  assert.equal(changed.code, 6);
+  assert.match(changed.err, /shots was 0, is 1/);
+  assert.equal(memory3('eval', run, ...model, '--tasks', 'nothing', '--modes', 'none').code, 2);
+  assert.equal(memory3('eval', run, ...model, '--modes', 'some').code, 2);
+});

@@ -1,0 +1,86 @@
+/** Likelihoods of continuations, read side by side and there and back, against each read by itself. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { type TinyModel, tinyModel } from '../../../test/support/tiny-trained.ts';
+import { ReadingContext } from '../../memory/context.ts';
+import { LanguageModel } from '../../memory/model.ts';
+import { Device } from '../../runtime/device.ts';
+import { greedyAnswers } from '../greedy.ts';
+import { tokenLikelihoods } from '../likelihood.ts';
+import {
+  type ContinuationLikelihood,
+  continuationLikelihoods,
+  encodeContinuations,
+  textLikelihood,
+} from './continuations.ts';
+
+let tiny: TinyModel;
+let device: Device;
+let model: LanguageModel;
+before(async () => {
+  tiny = await tinyModel();
+  device = new Device({ threads: 1 });
+  model = new LanguageModel(tiny, device, { precision: 'f32' });
+});
+after(() => device[Symbol.asyncDispose]());
+
+/** -log P of the tokens after the first `from`, all read at once. */
+async function plain(tokens: readonly number[], from: number): Promise<number> {
+  await using context = await ReadingContext.open(model, { memory: null });
+  const likelihoods = tokenLikelihoods(await context.extend([tokens], 'all'), tokens);
+  return likelihoods.slice(from - 1).reduce((sum, one) => sum + one, 0);
+}
+
+describe('continuations', () => {
+  it('have the likelihoods that each has by itself, whatever stands beside it', async () => {
+    const texts = [
+      { prompt: 'the theory of', continuations: [' the thing', ' a', ' the answer to the question'] },
+      { prompt: 'the answer to the question of the theory is', continuations: [' the thing'] },
+      { prompt: 'q', continuations: ['uestion', ' theory'] },
+    ];
+    const batch = texts.map(({ prompt, continuations }) => encodeContinuations(tiny.tokenizer, prompt, continuations));
+    await using context = await ReadingContext.open(model, { memory: null, batch: 3 });
+    const likelihoods = await continuationLikelihoods(context, batch);
+    for (const [element, { prompt, continuations }] of batch.entries()) {
+      assert.equal(likelihoods[element]?.length, continuations.length);
+      for (const [index, continuation] of continuations.entries()) {
+        const expected = await plain([...prompt, ...continuation], prompt.length);
+        const got: ContinuationLikelihood | undefined = likelihoods[element]?.[index];
+        assert.equal(got?.tokens, continuation.length);
+        assert.ok(Math.abs(-(got?.logLikelihood ?? 0) - expected) < 1e-4, `${got?.logLikelihood}, not ${-expected}`);
+      }
+    }
+    assert.equal(context.length(1), 0, 'the context is what it was');
+    assert.deepEqual(await continuationLikelihoods(context, batch), likelihoods);
+  });
+
+  it('are greedy where greedy decoding writes them', async () => {
+    const prompt = tiny.tokenizer.encode('the theory of the');
+    await using context = await ReadingContext.open(model, { memory: null });
+    const first = (await context.extend([prompt])).data;
+    const likeliest = [...first].indexOf(Math.max(...first));
+    const [written = ''] = await greedyAnswers(context, tiny.tokenizer, first, { maxTokens: 1, stop: '\n' });
+    assert.equal(written, tiny.tokenizer.decode([likeliest]).split('\n')[0]?.trim());
+    context.rewind(0);
+    const other = likeliest === 5 ? 6 : 5;
+    const [likelihoods] = await continuationLikelihoods(context, [{ prompt, continuations: [[likeliest], [other]] }]);
+    assert.deepEqual(
+      likelihoods?.map(({ greedy }) => greedy),
+      [true, false],
+    );
+  });
+
+  it('are encoded with their prompt, and never empty', () => {
+    const { prompt, continuations } = encodeContinuations(tiny.tokenizer, 'the theory', [' of', ' the thing']);
+    assert.equal(tiny.tokenizer.decode([...prompt, ...(continuations[1] ?? [])]), 'the theory the thing');
+    assert.ok(continuations.every(({ length }) => length > 0));
+  });
+});
+
+it('a text in runs has the likelihood of the text at once', async () => {
+  const tokens = tiny.tokenizer.encode('the theory of the thing is the answer to the question '.repeat(12));
+  assert.ok(tokens.length > 128, `${tokens.length} tokens are more than one run`);
+  await using context = await ReadingContext.open(model, { memory: null });
+  const nats = await textLikelihood(context, tokens);
+  assert.ok(Math.abs(nats - (await plain(tokens, 1))) < 1e-3 * tokens.length);
+});

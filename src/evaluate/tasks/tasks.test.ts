@@ -1,0 +1,133 @@
+/** Every task reads lines in the form of its data set, and makes of them what it says. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { evaluationData } from '../../../test/support/evaluation.ts';
+import type { TemporaryFolder } from '../../../test/support/temporary.ts';
+import { taskNamed, tasks } from './all.ts';
+import { type Item, readMaterial, type TaskKind, textOf } from './task.ts';
+
+let data: TemporaryFolder;
+before(() => {
+  data = evaluationData();
+});
+after(() => data[Symbol.dispose]());
+
+const all = { limit: 100, shots: 0, seed: 0 };
+
+function read<Kind extends TaskKind>(name: string, _: Kind, changes: Partial<typeof all> = {}) {
+  const { items, shots } = readMaterial<Kind>(taskNamed(name) as never, data.path, { ...all, ...changes });
+  return { items: items.toSorted((a, b) => (a.id < b.id ? -1 : 1)) as Item<Kind>[], shots: [...shots] };
+}
+
+const firstChoice = (name: string) => read(name, 'choice').items[0] as Item<'choice'>;
+
+describe('every task', () => {
+  it('has a name of its own', () => {
+    assert.equal(new Set(tasks.map(({ name }) => name)).size, tasks.length);
+  });
+
+  for (const task of tasks) {
+    it(task.name, () => {
+      const { items } = readMaterial<TaskKind>(task as never, data.path, all);
+      assert.equal(new Set(items.map(({ id }) => id)).size, items.length, 'ids differ');
+      for (const item of items) {
+        assert.ok(item.query.trim() !== '' && textOf(task.kind, item) !== '');
+        if (task.kind !== 'choice') continue;
+        const { prompts, right } = item as Item<'choice'>;
+        const count = prompts.reduce((sum, { continuations }) => sum + continuations.length, 0);
+        assert.ok(count > 1 && right.length > 0 && right.length < count);
+        assert.ok(right.every((index) => index >= 0 && index < count));
+      }
+      if (task.shots === null) return;
+      const { shots } = readMaterial<TaskKind>(task as never, data.path, { ...all, shots: 2 });
+      assert.ok(shots.size > 0);
+      for (const text of shots.values()) assert.match(text, /\S\n\n(?:.|\n)*\S\n\n$/);
+    });
+  }
+});
+
+describe('forms', () => {
+  it('a question and its choices as text', () => {
+    const { prompts, right, query } = firstChoice('arc_easy');
+    assert.deepEqual(prompts, [
+      {
+        text: 'Question: What colour is the roof of house 0?\nAnswer:',
+        continuations: [' red', ' green and yellow', ' blue', ' as black as a night without a moon'],
+      },
+    ]);
+    assert.deepEqual([right, query], [[0], 'What colour is the roof of house 0?']);
+  });
+
+  it('choices as letters', () => {
+    const { prompts, group } = firstChoice('mmlu');
+    assert.match(prompts[0]?.text ?? '', /\nA\. red\nB\. green and yellow\nC\. blue\nD\. .*\nAnswer:$/);
+    assert.deepEqual([prompts[0]?.continuations, group], [[' A', ' B', ' C', ' D'], 'doors']);
+    assert.deepEqual(firstChoice('cmmlu').prompts[0]?.continuations, ['A', 'B', 'C', 'D']);
+  });
+
+  it('the same rest behind different beginnings, and the training form of it', () => {
+    const { prompts, right } = firstChoice('winogrande');
+    assert.deepEqual(prompts[1], {
+      text: 'Ann saw Eve at gate 0 because Eve',
+      continuations: [' was looking.'],
+    });
+    assert.deepEqual(right, [0]);
+    const [[, shots] = []] = read('winogrande', 'choice', { shots: 1 }).shots;
+    assert.match(shots ?? '', /^Door \d hit the wall because the door was open\.\n\n$/);
+  });
+
+  it('one question mark, whichever file', () => {
+    assert.match(
+      firstChoice('boolq').prompts[0]?.text ?? '',
+      /roof\.\nQuestion: is the roof of house 0 green\?\nAnswer:$/,
+    );
+    const [[, shots] = []] = read('boolq', 'choice', { shots: 1 }).shots;
+    assert.match(shots ?? '', /green\?\nAnswer: yes\n\n$/);
+  });
+
+  it('several true answers', () => {
+    assert.deepEqual(firstChoice('truthfulqa_mc2').right, [0, 1]);
+    assert.deepEqual(firstChoice('truthfulqa_mc1').right, [0]);
+  });
+
+  it('the letter in an answer of JEC-QA; the query without choices', () => {
+    const { right, query } = read('jec_qa_case', 'choice').items[2] as Item<'choice'>;
+    assert.deepEqual([right, query], [[2], '第2题哪一项正确?']);
+  });
+
+  it('two judgements of each question of HaluEval', () => {
+    const { items } = read('halueval_qa', 'choice');
+    assert.deepEqual(
+      items.slice(0, 2).map(({ id, right }) => [id, right]),
+      [
+        ['haluqa-0/0', [1]],
+        ['haluqa-0/1', [0]],
+      ],
+    );
+    assert.match(items[1]?.prompts[0]?.text ?? '', /Answer: Bob did\./);
+  });
+
+  it('only the test half of PubMedQA', () => {
+    assert.equal(read('pubmedqa', 'choice').items.length, 3);
+  });
+
+  it('numbers of sums, whatever is written around them', () => {
+    const task = taskNamed('gsm8k');
+    assert.ok(task.kind === 'generated');
+    assert.deepEqual(read('gsm8k', 'generated').items[1]?.answers, ['1201']);
+    const written = ['So it is 1,201.', '#### 1201', 'none', '5 and -3.50', 'It costs $1,000,000'];
+    assert.deepEqual(
+      written.map((text) => task.extract?.(text)),
+      ['1201', '1201', '', '-3.5', '1000000'],
+    );
+  });
+
+  it('draws the same items each time, and no item that is a shot', () => {
+    const once = readMaterial(taskNamed('squad') as never, data.path, { limit: 4, shots: 3, seed: 7 });
+    assert.deepEqual(readMaterial(taskNamed('squad') as never, data.path, { limit: 4, shots: 3, seed: 7 }), once);
+    const shots = once.shots.get('') ?? '';
+    assert.equal(shots.match(/Answer: Ann/g)?.length, 3);
+    for (const item of once.items) assert.ok(!shots.includes(item.query));
+    assert.throws(() => read('squad', 'generated', { shots: 10 }), { code: 'usage' });
+  });
+});
