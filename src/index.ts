@@ -25,6 +25,9 @@ export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
 export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidates } from './evaluate/choose-layers.ts';
+export { cheapestFormats, type KnowledgeCosts, knowledgeCosts, memoryShape } from './evaluate/cost.ts';
+export { measureCosts } from './evaluate/cost-measured.ts';
+export { costPlot } from './evaluate/cost-plot.ts';
 export {
   type ExplainedMemory,
   type ExplainedRecall,
@@ -36,6 +39,7 @@ export { type ExplanationPage, explanationPage } from './evaluate/explanation-pa
 export { type SurveyEvent, type SurveyOptions, surveyHeads, surveySequences } from './evaluate/head-survey.ts';
 export { keptSurvey, readSurvey, reportOf } from './evaluate/survey-log.ts';
 export { carryingRange, type SurveyReport } from './evaluate/survey-report.ts';
+export { measureThroughput, type ThroughputReport } from './evaluate/throughput.ts';
 export { type AdaptedModel, openAdaptedModel, shippedAdapters } from './generate/adapted-model.ts';
 export {
   type AnswerEvent,
