@@ -1,6 +1,6 @@
 /** What throughput is measured with: questions of a given length, and a bank large enough that no memory is used twice. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MemoryBank, NewReference, StoredReference } from '../bank/bank.ts';
@@ -161,7 +161,6 @@ async function fillBank(bank: MemoryBank, opened: OpenedModel, embedder: Embedde
 
 /** GNU dd asks the system to drop a file's pages; others do not know the flag. */
 function dropFromRam(path: string): boolean {
-  statSync(path);
   const { status } = spawnSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
   return status === 0;
 }
