@@ -5,7 +5,7 @@ import { batchesOf, type Measurement, measureBatch } from './eval/measure.ts';
 import { cellValue, type Weighted } from './eval/metrics.ts';
 import { parseMode } from './eval/modes.ts';
 import { taskNamed } from './tasks/all.ts';
-import { type MetricName, readMaterial, type TaskKind } from './tasks/task.ts';
+import { type MetricName, readMaterial } from './tasks/task.ts';
 
 export interface AbilityRow {
   readonly task: string;
@@ -31,7 +31,7 @@ export async function* measureAbility(
 ): AsyncGenerator<AbilityRow, void> {
   for (const name of abilityTasks) {
     const task = taskNamed(name);
-    const material = readMaterial<TaskKind>(task as never, folder, { limit, shots: 0, seed });
+    const material = readMaterial(task, folder, { limit, shots: 0, seed });
     const measurement: Measurement = { task, material, mode: parseMode('none', 1), documentStart: false };
     const [metric] = task.metrics;
     const scores: Weighted[] = [];

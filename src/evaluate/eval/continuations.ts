@@ -4,8 +4,9 @@
  *   log P(continuation | prompt) = sum over its tokens
  *
  * Prompt and continuation are encoded together; the continuation's tokens are those behind as many as the prompt alone has.
- * A batch reads all prompts side by side, each once; then the first continuation of every prompt, and back, and the second.
- * So a prompt that several choices share is computed once, and the shots that a whole task shares stand in the context already.
+ * A batch reads all prompts side by side, each once; then the longest continuation of every prompt, and back, and the next
+ * one. So a prompt that several choices share is computed once, what is read side by side is of about the same length, and
+ * the shots that a whole task shares stand in the context already.
  */
 import type { Logits, ReadingContext } from '../../memory/context.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
@@ -67,23 +68,30 @@ export async function continuationLikelihoods(
   const afterPrompts = await context.extend(batch.map(({ prompt }) => prompt));
   const behind = batch.map((_, element) => context.length(element));
   const results: ContinuationLikelihood[][] = batch.map(() => []);
-  const most = Math.max(...batch.map(({ continuations }) => continuations.length));
-  for (let turn = 0; turn < most; turn++) {
-    const targets = batch.map(({ continuations }) => continuations[turn] ?? []);
+  const orders = batch.map(({ continuations }) => longestFirst(continuations));
+  for (let turn = 0; turn < Math.max(...orders.map(({ length }) => length)); turn++) {
+    const targets = batch.map(({ continuations }, element) => continuations[orders[element]?.[turn] ?? -1] ?? []);
     const read = targets.map((target) => target.slice(0, -1));
     const rest = read.some(({ length }) => length > 0) ? await context.extend(read, 'all') : null;
     let row = 0;
     for (const [element, target] of targets.entries()) {
       context.rewind(behind[element] as number, element);
-      if (target.length === 0) continue;
+      const index = orders[element]?.[turn];
+      if (index === undefined) continue;
       const places = target.map((_, i): [Logits, number] =>
         i === 0 ? [afterPrompts, element] : [rest as Logits, row++],
       );
-      results[element]?.push(likelihoodOf(target, places));
+      (results[element] as ContinuationLikelihood[])[index] = likelihoodOf(target, places);
     }
   }
   for (const [element, length] of before.entries()) context.rewind(length, element);
   return results;
+}
+
+/** Indices of the texts, those with most tokens first. */
+function longestFirst(texts: readonly (readonly number[])[]): number[] {
+  const length = (index: number) => texts[index]?.length ?? 0;
+  return [...texts.keys()].sort((a, b) => length(b) - length(a));
 }
 
 /** @param places for each token the logits before it */

@@ -8,7 +8,7 @@ import type { Answerer } from '../../generate/answer.ts';
 import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
 import { profileIdentity } from '../../memory/choose-profile.ts';
 import { taskNamed } from '../tasks/all.ts';
-import { readMaterial, type Task, type TaskKind } from '../tasks/task.ts';
+import { readMaterial, type Task } from '../tasks/task.ts';
 import { type EvaluationFolder, fileHash, openEvaluationFolder } from './eval-folder.ts';
 import { batchesOf, type EvaluationParts, type Measurement, measureBatch } from './measure.ts';
 import { EvaluationMemories } from './memories.ts';
@@ -73,7 +73,7 @@ export async function* evaluate(
   const options = checkOptions(evaluationOptionsSchema, given);
   const tasks = options.tasks.map(taskNamed);
   const parts = partsOf(evaluated, modes, options.overlap);
-  const materials = tasks.map((task) => readMaterial<TaskKind>(task as never, data, options));
+  const materials = tasks.map((task) => readMaterial(task, data, options));
   using folder = openEvaluationFolder(path, {
     ...options,
     modes: modes.map(({ name }) => name),

@@ -17,7 +17,7 @@ import { referenceTokens } from '../../memory/profile.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { containsAnswer } from '../answers.ts';
 import { greedyAnswers } from '../greedy.ts';
-import { type GeneratedForm, type Item, type Task, type TaskKind, type TaskMaterial, textOf } from '../tasks/task.ts';
+import { type Item, type Task, type TaskMaterial, textOf } from '../tasks/task.ts';
 import {
   type ContinuationLikelihood,
   continuationLikelihoods,
@@ -62,18 +62,18 @@ const batchTokens = 1024;
 const promptRun = 256;
 
 /** The items of each batch, in the order in which they are measured. */
-export function batchesOf({ task, material, mode }: Measurement, tokenizer: Tokenizer): Item<TaskKind>[][] {
+export function batchesOf({ task, material, mode }: Measurement, tokenizer: Tokenizer): Item[][] {
   const hasShots = material.shots.size > 0;
   const sized = material.items.map((item) => {
-    const prompts = task.kind === 'choice' ? (item as Item<'choice'>).prompts.length : 1;
+    const prompts = item.kind === 'choice' ? item.prompts.length : 1;
     const text = mode.kind === 'rag' ? mode.references * referenceTokens : 0;
     const most = task.kind === 'perplexity' ? task.tokens : Number.POSITIVE_INFINITY;
-    const own = Math.min(most, tokenizer.encode(textOf(task.kind, item)).length);
+    const own = Math.min(most, tokenizer.encode(textOf(item)).length);
     return { item, prompts, group: hasShots ? (item.group ?? '') : '', tokens: own + text };
   });
   sized.sort((a, b) => compare(a.group, b.group) || a.tokens - b.tokens || compare(a.item.id, b.item.id));
-  const batches: Item<TaskKind>[][] = [];
-  let [batch, sequences, group]: [Item<TaskKind>[], number, string] = [[], 0, ''];
+  const batches: Item[][] = [];
+  let [batch, sequences, group]: [Item[], number, string] = [[], 0, ''];
   for (const one of sized) {
     const wide = sequences + one.prompts;
     // Texts are read alone: each of their tokens has logits.
@@ -96,7 +96,7 @@ function compare(a: string, b: string): number {
 
 /** An item of a batch with what it gets to read. */
 interface Prepared {
-  readonly item: Item<TaskKind>;
+  readonly item: Item;
   readonly references: readonly StoredReference[];
   readonly leftOut: number;
   /** A sequence each; of a text its tokens are the only continuation. */
@@ -110,7 +110,7 @@ interface Prepared {
 export async function measureBatch(
   parts: EvaluationParts,
   measurement: Measurement,
-  items: readonly Item<TaskKind>[],
+  items: readonly Item[],
 ): Promise<MeasuredBatch> {
   const { model, tokenizer } = parts;
   const { task, material, mode, documentStart } = measurement;
@@ -133,7 +133,7 @@ export async function measureBatch(
       ...(fits ? (results[next++] as Result) : { scores: {}, weight: 1 }),
       references: references.map(({ id }) => id),
       leftOut,
-      held: heldBy(task, item, references),
+      held: heldBy(item, references),
       tooLong: fits ? null : tokens + beginning.length,
     };
   });
@@ -145,32 +145,41 @@ export async function measureBatch(
 async function prepare(
   { tokenizer, finder }: EvaluationParts,
   { task, mode }: Measurement,
-  item: Item<TaskKind>,
+  item: Item,
   isBehind: boolean,
 ): Promise<Prepared> {
-  const sought = { query: item.query, text: textOf(task.kind, item) };
   if (mode.references > 0 && finder === null) {
     throw new Memory3Error('usage', `The mode ${mode.name} needs a bank.`);
   }
-  const found = await finder?.find(item.id, sought, mode.references);
+  const found = await finder?.find(item.id, { query: item.query, text: textOf(item) }, mode.references);
   const { references, leftOut } = found ?? { references: [], leftOut: 0 };
   const before = mode.kind === 'rag' ? references.map(({ text }) => `Reference: ${text}\n\n`).join('') : '';
+  return { item, references, leftOut, sequences: encode(tokenizer, task, item, before, isBehind) };
+}
+
+/** @param before what stands in front of each prompt */
+function encode(
+  tokenizer: Tokenizer,
+  task: Task,
+  item: Item,
+  before: string,
+  isBehind: boolean,
+): PromptWithContinuations[] {
   const encoded = (text: string, continuations: readonly string[]) =>
     encodeContinuations(tokenizer, `${before}${text}`, continuations, isBehind);
-  const sequences = (): PromptWithContinuations[] => {
-    if (task.kind === 'choice') {
-      return (item as Item<'choice'>).prompts.map(({ text, continuations }) => encoded(text, continuations));
+  switch (item.kind) {
+    case 'choice':
+      return item.prompts.map(({ text, continuations }) => encoded(text, continuations));
+    case 'continuation':
+      return [encoded(item.prompt, [item.continuation])];
+    case 'generated':
+      return [encoded(item.prompt, [])];
+    case 'perplexity': {
+      const prompt = tokenizer.encode(before, { continuation: isBehind });
+      const text = tokenizer.encode(item.text, { continuation: isBehind || before !== '' });
+      return [{ prompt, continuations: [task.kind === 'perplexity' ? text.slice(0, task.tokens) : text] }];
     }
-    if (task.kind === 'continuation') {
-      const { prompt, continuation } = item as Item<'continuation'>;
-      return [encoded(prompt, [continuation])];
-    }
-    if (task.kind === 'generated') return [encoded((item as Item<'generated'>).prompt, [])];
-    const prompt = tokenizer.encode(before, { continuation: isBehind });
-    const text = tokenizer.encode((item as Item<'perplexity'>).text, { continuation: isBehind || before !== '' });
-    return [{ prompt, continuations: [text.slice(0, task.tokens)] }];
-  };
-  return { item, references, leftOut, sequences: sequences() };
+  }
 }
 
 /** The longest that a sequence of the item gets. */
@@ -218,8 +227,8 @@ async function measured(
     const written = await greedyAnswers(context, tokenizer, (await context.extend(rests)).data, task);
     return items.map(({ item }, index) => {
       const answer = written[index] as string;
-      const proper = task.extract?.(answer) ?? answer;
-      const scores = answerScores(proper, (item as Item<'generated'>).answers);
+      const right = item.kind === 'generated' ? item.answers : [];
+      const scores = answerScores(task.extract?.(answer) ?? answer, right);
       return { scores: chosen(task, scores), weight: 1, answer };
     });
   }
@@ -230,21 +239,17 @@ async function measured(
     const ofItem = likelihoods.slice(next, next + own.length).flat();
     next += own.length;
     const logLikelihoods = ofItem.map(({ logLikelihood }) => logLikelihood);
-    return { scores: chosen(task, likelihoodScores(task, item, ofItem)), weight: 1, logLikelihoods };
+    return { scores: chosen(task, likelihoodScores(item, ofItem)), weight: 1, logLikelihoods };
   });
 }
 
-function likelihoodScores(task: Task, item: Item<TaskKind>, likelihoods: readonly ContinuationLikelihood[]): Scores {
+function likelihoodScores(item: Item, likelihoods: readonly ContinuationLikelihood[]): Scores {
   const logLikelihoods = likelihoods.map(({ logLikelihood }) => logLikelihood);
-  if (task.kind === 'continuation') {
-    return { accuracy: likelihoods[0]?.greedy === true ? 1 : 0, perplexity: -(logLikelihoods[0] as number) };
+  if (item.kind === 'choice') {
+    const texts = item.prompts.flatMap(({ continuations }) => continuations);
+    return choiceScores(logLikelihoods, texts, item.right);
   }
-  const { prompts, right } = item as Item<'choice'>;
-  return choiceScores(
-    logLikelihoods,
-    prompts.flatMap(({ continuations }) => continuations),
-    right,
-  );
+  return { accuracy: likelihoods[0]?.greedy === true ? 1 : 0, perplexity: -(logLikelihoods[0] as number) };
 }
 
 /** Of all scores those that the task wants. */
@@ -284,9 +289,7 @@ async function readRuns(
   return rests;
 }
 
-function heldBy(task: Task, item: Item<TaskKind>, references: readonly StoredReference[]): boolean | null {
-  if (task.kind !== 'generated' || references.length === 0) return null;
-  const { answers } = item as GeneratedForm;
-  if (answers.length === 0) return null;
-  return references.some(({ text }) => containsAnswer(text, answers) === 1);
+function heldBy(item: Item, references: readonly StoredReference[]): boolean | null {
+  if (item.kind !== 'generated' || item.answers.length === 0 || references.length === 0) return null;
+  return references.some(({ text }) => containsAnswer(text, item.answers) === 1);
 }

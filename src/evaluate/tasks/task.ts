@@ -11,7 +11,7 @@
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
-import { type Random, seededRandom } from '../../generate/sampling.ts';
+import { seededRandom } from '../../generate/sampling.ts';
 import { readJsonLines } from '../../json-lines.ts';
 import { shuffle } from '../../train/conversion/draw.ts';
 
@@ -33,13 +33,13 @@ export interface ChoiceForm extends AnyForm {
   readonly right: readonly number[];
 }
 
-export interface ContinuationForm extends AnyForm {
+interface ContinuationForm extends AnyForm {
   readonly prompt: string;
   /** With its space. */
   readonly continuation: string;
 }
 
-export interface TextForm extends AnyForm {
+interface TextForm extends AnyForm {
   readonly text: string;
 }
 
@@ -104,40 +104,37 @@ type Definition<Kind extends TaskKind, Line extends AnyLine> = KindSettings[Kind
   readonly shots: string | 'own' | null;
 };
 
-/** An item and the name it has in reports. */
-export type Item<Kind extends TaskKind> = Forms[Kind] & { readonly id: string };
+/** A form, and the name that it has in reports. */
+export type ItemOf<Kind extends TaskKind> = Forms[Kind] & { readonly kind: Kind; readonly id: string };
+export type Item = { [Kind in TaskKind]: ItemOf<Kind> }[TaskKind];
 
-type TaskOf<Kind extends TaskKind> = KindSettings[Kind] & {
-  readonly name: string;
-  readonly kind: Kind;
-  readonly file: string;
-  readonly metrics: readonly [Metrics[Kind], ...Metrics[Kind][]];
-  readonly shots: string | 'own' | null;
-  /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
-  readonly read: (path: string) => Item<Kind>[];
-};
+type TaskOf<Kind extends TaskKind> = Omit<Definition<Kind, AnyLine>, 'line' | 'form'> &
+  KindSettings[Kind] & {
+    /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
+    readonly read: (path: string) => ItemOf<Kind>[];
+  };
 
 /** A task of any kind. */
 export type Task = { [Kind in TaskKind]: TaskOf<Kind> }[TaskKind];
-export type ChoiceTask = TaskOf<'choice'>;
 
 /** Makes a task; see the files of this folder for examples. */
 export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
   definition: Definition<Kind, Line>,
 ): TaskOf<Kind> {
   const { line, form, ...task } = definition;
-  const read = (path: string): Item<Kind>[] =>
+  const read = (path: string): ItemOf<Kind>[] =>
     readJsonLines(path, line).flatMap((one) => {
       const formed = form(one);
       const forms = (Array.isArray(formed) ? formed : [formed]) as readonly Forms[Kind][];
-      return forms.map((each, index) => ({ ...each, id: forms.length === 1 ? `${one.id}` : `${one.id}/${index}` }));
+      const idOf = (index: number) => (forms.length === 1 ? `${one.id}` : `${one.id}/${index}`);
+      return forms.map((each, index) => ({ ...each, kind: definition.kind, id: idOf(index) }));
     });
   return { ...task, read } as unknown as TaskOf<Kind>;
 }
 
 /** What of a task is measured. */
-export interface TaskMaterial<Kind extends TaskKind = TaskKind> {
-  readonly items: readonly Item<Kind>[];
+export interface TaskMaterial {
+  readonly items: readonly Item[];
   /** What stands before the items of each group; no entry where nothing does. */
   readonly shots: ReadonlyMap<string, string>;
 }
@@ -154,60 +151,54 @@ export interface MaterialOptions {
  * Reads a task's items and shots.
  * @throws Memory3Error "usage" if there are fewer shots than asked for or no items; "not-found" or "damaged", naming file and line.
  */
-export function readMaterial<Kind extends TaskKind>(
-  task: TaskOf<Kind>,
+export function readMaterial(
+  task: Task,
   folder: string,
   { limit, shots: wanted, seed }: MaterialOptions,
-): TaskMaterial<Kind> {
+): TaskMaterial {
+  const draw = (file: string): Item[] => shuffle<Item>(task.read(join(folder, file)), seededRandom(seed));
+  const drawn = draw(task.file);
   const count = task.shots === null ? 0 : wanted;
-  const drawn = shuffle(task.read(join(folder, task.file)), seededRandom(seed));
   const isOwn = task.shots === 'own';
   const items = isOwn ? drawn.slice(count, count + limit) : drawn.slice(0, limit);
   if (items.length === 0) {
     throw new Memory3Error('usage', `${join(folder, task.file)} has no item of ${task.name} to measure with.`);
   }
-  if (count === 0) return { items, shots: new Map() };
-  const source = isOwn ? drawn.slice(0, count) : shotsFrom(task, folder, seededRandom(seed));
+  if (count === 0 || task.shots === null) return { items, shots: new Map() };
+  const source = isOwn ? drawn.slice(0, count) : draw(task.shots);
   const groups = new Set(items.map(({ group = '' }) => group));
-  const shots = new Map(
-    [...groups].map((group) => {
-      const fitting = source.filter((item) => (item.group ?? '') === group).slice(0, count);
-      if (fitting.length === count) return [group, fitting.map((item) => `${solved(task.kind, item)}\n\n`).join('')];
-      const where = group === '' ? task.name : `${task.name}, ${group}`;
-      throw new Memory3Error('usage', `There are ${fitting.length} shots for ${where}, not ${count}.`, {
-        remedy: 'Ask for fewer (--shots).',
-      });
-    }),
-  );
-  return { items, shots };
+  return { items, shots: new Map([...groups].map((group) => [group, shotsOf(task.name, source, group, count)])) };
 }
 
-function shotsFrom<Kind extends TaskKind>(task: TaskOf<Kind>, folder: string, random: Random): Item<Kind>[] {
-  return shuffle(task.read(join(folder, task.shots as string)), random);
+/** Solved items of a group, an empty line behind each. */
+function shotsOf(task: string, source: readonly Item[], group: string, count: number): string {
+  const fitting = source.filter((item) => (item.group ?? '') === group).slice(0, count);
+  if (fitting.length === count) return fitting.map((item) => `${solved(item)}\n\n`).join('');
+  const where = group === '' ? task : `${task}, ${group}`;
+  throw new Memory3Error('usage', `There are ${fitting.length} shots for ${where}, not ${count}.`, {
+    remedy: 'Ask for fewer (--shots).',
+  });
 }
 
 /** An item with its right answer. */
-function solved(kind: TaskKind, item: Item<TaskKind>): string {
-  if (kind === 'generated') {
-    const { prompt, demonstration } = item as GeneratedForm;
-    return `${prompt}${demonstration}`;
+function solved(item: Item): string {
+  switch (item.kind) {
+    case 'choice': {
+      const all = item.prompts.flatMap(({ text, continuations }) => continuations.map((one) => `${text}${one}`));
+      return all[item.right[0] as number] as string;
+    }
+    case 'continuation':
+      return `${item.prompt}${item.continuation}`;
+    case 'perplexity':
+      return item.text;
+    case 'generated':
+      return `${item.prompt}${item.demonstration}`;
   }
-  if (kind === 'continuation') {
-    const { prompt, continuation } = item as ContinuationForm;
-    return `${prompt}${continuation}`;
-  }
-  if (kind === 'perplexity') return (item as TextForm).text;
-  const { prompts, right } = item as ChoiceForm;
-  const all = prompts.flatMap(({ text, continuations }) => continuations.map((one) => `${text}${one}`));
-  return all[right[0] as number] as string;
 }
 
 /** Everything that an item says, its choices included: what a reference must not repeat. */
-export function textOf(kind: TaskKind, item: Item<TaskKind>): string {
-  if (kind === 'choice') {
-    const { prompts } = item as ChoiceForm;
-    return prompts.map(({ text, continuations }) => [text, ...continuations].join('')).join('\n');
-  }
-  if (kind === 'generated') return (item as GeneratedForm).prompt;
-  return solved(kind, item);
+export function textOf(item: Item): string {
+  if (item.kind === 'generated') return item.prompt;
+  if (item.kind !== 'choice') return solved(item);
+  return item.prompts.map(({ text, continuations }) => [text, ...continuations].join('')).join('\n');
 }

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { evaluationData } from '../../../test/support/evaluation.ts';
 import type { TemporaryFolder } from '../../../test/support/temporary.ts';
 import { taskNamed, tasks } from './all.ts';
-import { type Item, readMaterial, type TaskKind, textOf } from './task.ts';
+import { type Item, type ItemOf, readMaterial, type TaskKind, textOf } from './task.ts';
 
 let data: TemporaryFolder;
 before(() => {
@@ -14,12 +14,14 @@ after(() => data[Symbol.dispose]());
 
 const all = { limit: 100, shots: 0, seed: 0 };
 
-function read<Kind extends TaskKind>(name: string, _: Kind, changes: Partial<typeof all> = {}) {
-  const { items, shots } = readMaterial<Kind>(taskNamed(name) as never, data.path, { ...all, ...changes });
-  return { items: items.toSorted((a, b) => (a.id < b.id ? -1 : 1)) as Item<Kind>[], shots: [...shots] };
+function read<Kind extends TaskKind>(name: string, kind: Kind, changes: Partial<typeof all> = {}) {
+  type OfKind = Extract<Item, { kind: Kind }>;
+  const { items, shots } = readMaterial(taskNamed(name), data.path, { ...all, ...changes });
+  const ofKind = items.filter((item): item is OfKind => item.kind === kind);
+  return { items: ofKind.toSorted((a, b) => (a.id < b.id ? -1 : 1)), shots: [...shots] };
 }
 
-const firstChoice = (name: string) => read(name, 'choice').items[0] as Item<'choice'>;
+const firstChoice = (name: string) => read(name, 'choice').items[0] as ItemOf<'choice'>;
 
 describe('every task', () => {
   it('has a name of its own', () => {
@@ -28,18 +30,18 @@ describe('every task', () => {
 
   for (const task of tasks) {
     it(task.name, () => {
-      const { items } = readMaterial<TaskKind>(task as never, data.path, all);
+      const { items } = readMaterial(task, data.path, all);
       assert.equal(new Set(items.map(({ id }) => id)).size, items.length, 'ids differ');
       for (const item of items) {
-        assert.ok(item.query.trim() !== '' && textOf(task.kind, item) !== '');
+        assert.ok(item.query.trim() !== '' && textOf(item) !== '');
         if (task.kind !== 'choice') continue;
-        const { prompts, right } = item as Item<'choice'>;
+        const { prompts, right } = item as ItemOf<'choice'>;
         const count = prompts.reduce((sum, { continuations }) => sum + continuations.length, 0);
         assert.ok(count > 1 && right.length > 0 && right.length < count);
         assert.ok(right.every((index) => index >= 0 && index < count));
       }
       if (task.shots === null) return;
-      const { shots } = readMaterial<TaskKind>(task as never, data.path, { ...all, shots: 2 });
+      const { shots } = readMaterial(task, data.path, { ...all, shots: 2 });
       assert.ok(shots.size > 0);
       for (const text of shots.values()) assert.match(text, /\S\n\n(?:.|\n)*\S\n\n$/);
     });
@@ -91,7 +93,7 @@ describe('forms', () => {
   });
 
   it('the letter in an answer of JEC-QA; the query without choices', () => {
-    const { right, query } = read('jec_qa_case', 'choice').items[2] as Item<'choice'>;
+    const { right, query } = read('jec_qa_case', 'choice').items[2] as ItemOf<'choice'>;
     assert.deepEqual([right, query], [[2], '第2题哪一项正确?']);
   });
 
@@ -123,8 +125,8 @@ describe('forms', () => {
   });
 
   it('draws the same items each time, and no item that is a shot', () => {
-    const once = readMaterial(taskNamed('squad') as never, data.path, { limit: 4, shots: 3, seed: 7 });
-    assert.deepEqual(readMaterial(taskNamed('squad') as never, data.path, { limit: 4, shots: 3, seed: 7 }), once);
+    const once = readMaterial(taskNamed('squad'), data.path, { limit: 4, shots: 3, seed: 7 });
+    assert.deepEqual(readMaterial(taskNamed('squad'), data.path, { limit: 4, shots: 3, seed: 7 }), once);
     const shots = once.shots.get('') ?? '';
     assert.equal(shots.match(/Answer: Ann/g)?.length, 3);
     for (const item of once.items) assert.ok(!shots.includes(item.query));
