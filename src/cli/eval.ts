@@ -1,6 +1,7 @@
 /** `memory3 eval`: what memory is worth to a model on public tasks, against no references and references as text. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
 import { type Evaluated, evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
 import { type Mode, mostReferences, parseModes } from '../evaluate/eval/modes.ts';
 import { defaultOverlap } from '../evaluate/eval/references.ts';
@@ -24,10 +25,11 @@ import { showFetching } from './pull.ts';
 import { type Terminal, table } from './terminal.ts';
 
 interface EvalFlags extends ModelFlags, BankFlags {
-  readonly data: string;
+  readonly run?: string;
+  readonly data?: string;
   readonly tasks: string;
   readonly modes: string;
-  readonly limit: number;
+  readonly limit: Limits;
   readonly shots: number;
   readonly memories: number;
   readonly overlap: number | null;
@@ -38,22 +40,43 @@ interface EvalFlags extends ModelFlags, BankFlags {
 
 const names = tasks.map(({ name }) => name);
 
+/** Items of each task, and of single ones. */
+type Limits = Pick<z.output<typeof evaluationOptionsSchema>, 'limit' | 'limits'>;
+
+/** "50,arc_easy=200" */
+const limitsSchema = z
+  .string()
+  .regex(/^[1-9]\d*(,\w+=[1-9]\d*)*$/, 'A number is expected, and perhaps task=number, with commas.')
+  .transform((value): Limits => {
+    const [limit = '', ...single] = value.split(',');
+    const limits = single
+      .map((one) => one.split('=') as [string, string])
+      .map(([name, n]) => [name, Number(n)] as const);
+    return { limit: Number(limit), limits: Object.fromEntries(limits) };
+  });
+
 export function addEval(program: Command, interrupt: Interrupt): void {
   const { shape } = evaluationOptionsSchema;
   const defaults = evaluationOptionsSchema.parse({ tasks: names });
-  const command = newCommand(program, 'eval <folder>', 'tasks with memory, with RAG, with neither', [
-    'eval runs/first --data data --tasks arc_easy,squad --modes none,memory,rag --bank general',
-    'eval runs/more --data data --tasks nq_open --modes none,memory:5,memory:5:storage=f16,rag:1,rag:3,rag:5,rag:7',
-    'eval runs/plain --data data --modes none --limit 50 --json',
+  const command = newCommand(program, 'eval', 'tasks with memory, with RAG, with neither', [
+    'eval --run runs/first --data data --tasks arc_easy,squad --modes none,memory,rag --bank general',
+    'eval --run runs/more --data data --tasks nq_open --modes none,memory:5,memory:5:storage=f16,rag:1,rag:3,rag:5,rag:7',
+    'eval --run runs/plain --data data --modes none --limit 50,arc_easy=200,mmlu=200 --json',
   ])
-    .requiredOption('--data <folder>', "folder of the data sets' folders")
+    .option('--run <folder>', 'keeps what is measured: the same command goes on after an interruption')
+    .option('--data <folder>', "folder of the data sets' folders")
     .option('--tasks <names>', `with commas between them: ${names.join(', ')}`, names.join(','))
     .option(
       '--modes <modes>',
       'none, memory, rag; with a number of references rag:3; of another profile memory:5:kept=8:storage=f16',
       'none,memory,rag',
     )
-    .addOption(number('--limit <n>', 'items of each task', shape.limit).default(defaults.limit))
+    .addOption(
+      checked('--limit <n>', 'items of each task; for single ones 50,arc_easy=200', limitsSchema).default(
+        { limit: defaults.limit, limits: {} },
+        String(defaults.limit),
+      ),
+    )
     .addOption(number('--shots <n>', 'solved items before each prompt', shape.shots).default(defaults.shots))
     .addOption(
       number('--memories <n>', 'references of each item', z.int().min(1).max(mostReferences)).default(recalledMemories),
@@ -70,16 +93,16 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     )
     .option('--no-document-start', "contexts do not begin with the model's document-start token")
     .addOption(number('--seed <n>', 'draws items and shots', shape.seed).default(defaults.seed));
-  command.addHelpText('after', '\nThe folder keeps what is measured: the same command goes on after an interruption.');
-  addModelFlags(addBankFlag(command)).action(async (folder: string, flags: EvalFlags) => {
+  addModelFlags(addBankFlag(command)).action(async (flags: EvalFlags) => {
     const terminal = terminalOf(flags);
+    const [folder, data] = [given(flags.run, '--run'), given(flags.data, '--data')];
     const signal = interrupt.signal();
     const modes = parseModes(flags.modes, flags.memories);
     await using evaluated = await open(flags, modes, terminal, signal);
     using progress = terminal.progress('Measuring');
-    const { data, limit, shots, seed, documentStart, overlap } = flags;
+    const { limit, shots, seed, documentStart, overlap } = flags;
     const wanted = flags.tasks.split(',').map((name) => name.trim()) as [string, ...string[]];
-    const request = { folder, data, modes, tasks: wanted, limit, shots, seed, documentStart, overlap, signal };
+    const request = { folder, data, modes, tasks: wanted, ...limit, shots, seed, documentStart, overlap, signal };
     for await (const event of evaluate(evaluated, request)) {
       if (event.kind === 'batch') {
         const detail = `${event.task} ${event.mode} ${event.tokensPerSecond.toFixed(0)} tokens/s`;
@@ -87,6 +110,12 @@ export function addEval(program: Command, interrupt: Interrupt): void {
       } else terminal.results(event.cells, () => describeCells(event.cells));
     }
   });
+}
+
+/** Commander would ask for a required flag of this command in its subcommands too. */
+function given(value: string | undefined, flag: string): string {
+  if (value !== undefined) return value;
+  throw new Memory3Error('usage', `The flag ${flag} <folder> is missing.`);
 }
 
 /** A bank is opened where a mode needs one. */

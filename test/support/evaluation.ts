@@ -202,5 +202,5 @@ export async function openEvaluated(folder: string): Promise<Required<Evaluated>
   }
   const recall = new MemoryRecall({ ...opened, bank, embedder });
   const resources = opening.move();
-  return { ...opened, bank, embedder, recall, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+  return { ...opened, bank, recall, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }

@@ -22,6 +22,8 @@ export const evaluationOptionsSchema = z.strictObject({
   tasks: z.array(z.string()).nonempty(),
   /** Items of each task. */
   limit: z.int().min(1).default(200),
+  /** The same for single tasks. */
+  limits: z.record(z.string(), z.int().min(1)).default({}),
   /** Solved items before each prompt. */
   shots: z.int().min(0).max(100).default(0),
   /** Draws items and shots, and the intervals' samples. */
@@ -57,9 +59,7 @@ export interface BatchEvent {
 export type EvaluationEvent = BatchEvent | { readonly kind: 'summary'; readonly cells: readonly Cell[] };
 
 /** What is evaluated: a model, with a bank unless all modes do without. */
-export type Evaluated = OpenedModel & { readonly recall: Answerer['recall'] } & Partial<
-    Pick<Workspace, 'bank' | 'embedder'>
-  >;
+export type Evaluated = OpenedModel & Pick<Answerer, 'recall'> & Partial<Pick<Workspace, 'bank'>>;
 
 /**
  * Evaluates, or goes on with an evaluation.
@@ -72,8 +72,12 @@ export async function* evaluate(
 ): AsyncGenerator<EvaluationEvent, void> {
   const options = checkOptions(evaluationOptionsSchema, given);
   const tasks = options.tasks.map(taskNamed);
+  for (const name of Object.keys(options.limits)) taskNamed(name);
   const parts = partsOf(evaluated, modes, options.overlap);
-  const materials = tasks.map((task) => readMaterial(task, data, options));
+  const materials = tasks.map((task) => {
+    const limit = options.limits[task.name] ?? options.limit;
+    return readMaterial(task, data, { ...options, limit });
+  });
   using folder = openEvaluationFolder(path, {
     ...options,
     modes: modes.map(({ name }) => name),
