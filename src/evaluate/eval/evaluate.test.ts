@@ -1,6 +1,6 @@
 /** Evaluations of a tiny model with a small bank. */
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, cpSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { evaluationData, openEvaluated } from '../../../test/support/evaluation.ts';
@@ -154,6 +154,13 @@ describe('an evaluation', () => {
     });
   });
 
+  it('refuses items that it has not measured', async () => {
+    await run('third', { modes: 'none', limit: 3 });
+    const [first] = contents('third', 'items.jsonl').split('\n');
+    appendFileSync(join(folder.path, 'third', 'items.jsonl'), `${first}\n`);
+    await assert.rejects(run('third', { modes: 'none', limit: 3 }), { code: 'damaged', message: /line 4/ });
+  });
+
   it('puts solved items of the same subject first', async () => {
     const { records } = await run('shots', { tasks: ['mmlu'], shots: 2, modes: 'none,memory' });
     assert.equal(records.length, 12);
@@ -184,6 +191,7 @@ describe('an evaluation', () => {
     const request = { data: data.path, modes: parseModes('rag', 1), tasks: ['copa'] as [string] };
     const without = { ...evaluated, recall: null };
     await assert.rejects(evaluate(without, { ...request, folder: join(folder.path, 'x') }).next(), { code: 'usage' });
+    await assert.rejects(run('z', { tasks: ['copa', 'copa'] }), { code: 'usage', message: /twice/ });
     await assert.rejects(run('y', { tasks: ['none_such'] }), { code: 'usage', message: /there are arc_easy/ });
   });
 });

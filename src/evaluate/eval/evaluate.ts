@@ -72,6 +72,8 @@ export async function* evaluate(
 ): AsyncGenerator<EvaluationEvent, void> {
   const options = checkOptions(evaluationOptionsSchema, given);
   const tasks = options.tasks.map(taskNamed);
+  const twice = options.tasks.find((name, index) => options.tasks.indexOf(name) !== index);
+  if (twice !== undefined) throw new Memory3Error('usage', `The task ${twice} is there twice.`);
   for (const name of Object.keys(options.limits)) taskNamed(name);
   const parts = partsOf(evaluated, modes, options.overlap);
   const materials = tasks.map((task) => {
@@ -107,6 +109,7 @@ export async function* evaluate(
       }
     }
   }
+  if (folder.records.length > done) throw unexpected(path, done);
   const cells = summarise(folder.records, tasks, modes, options.seed);
   folder.saveSummary(cells);
   yield { kind: 'summary', cells };
@@ -128,13 +131,14 @@ function known(
     record.task === task.name && record.mode === mode.name && record.id === batch[index]?.id;
   const wrong = there.findIndex((record, index) => !isSame(record, index));
   if (wrong === -1) return there.length === batch.length;
-  throw new Memory3Error(
-    'damaged',
-    `${join(path, 'items.jsonl')}, line ${first + wrong + 1}: another item is expected.`,
-    {
-      remedy: 'Evaluate into another folder.',
-    },
-  );
+  throw unexpected(path, first + wrong);
+}
+
+function unexpected(path: string, record: number): Memory3Error {
+  const where = `${join(path, 'items.jsonl')}, line ${record + 1}`;
+  return new Memory3Error('damaged', `${where}: this item is not expected here.`, {
+    remedy: 'Evaluate into another folder.',
+  });
 }
 
 function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number | null): EvaluationParts {
