@@ -49,7 +49,7 @@ test('--help lists every command and the exit codes; each command has examples',
   );
   assert.ok(names.includes('pull'));
   const commands = names.filter((name) => name !== 'help');
-  assert.equal(commands.length, 17);
+  assert.equal(commands.length, 18);
   const helps = await Promise.all(commands.map((name) => memory3([name, '--help'])));
   for (const [index, help] of helps.entries()) {
     const name = commands[index] as string;
@@ -99,9 +99,10 @@ test('--json prints one JSON object a line and nothing else; without a terminal 
   const models = out
     .trimEnd()
     .split('\n')
-    .map((line) => JSON.parse(line) as { name: string; state: string });
-  assert.ok(models.length >= 2);
-  for (const model of models) assert.equal(model.state, 'missing');
+    .map((line) => JSON.parse(line) as { name: string; use: string; state: string });
+  assert.ok(models.length >= 3);
+  // Adapters ship with the project.
+  for (const { use, state } of models) assert.equal(state, use === 'adapter' ? 'ready' : 'missing');
   const text = await memory3(['pull', '--list']);
   assert.ok(!text.out.includes('\u001b'));
   assert.match(text.out, new RegExp(models[0]?.name as string));
