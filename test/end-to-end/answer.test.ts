@@ -86,7 +86,9 @@ describe('an answer', () => {
 
   it('ends before a stop string', async () => {
     const whole = await ask(workspace, question, { maxTokens: 24 });
-    const stop = whole.summary.text.slice(10, 14);
+    // Answers can be as short as a name and a year.
+    const stop = whole.summary.text.slice(-3);
+    assert.equal(stop.length, 3);
     const { summary } = await ask(workspace, question, { maxTokens: 24, stop: [stop] });
     assert.equal(summary.finish, 'stop');
     assert.equal(summary.text, whole.summary.text.slice(0, whole.summary.text.indexOf(stop)));
