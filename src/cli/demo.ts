@@ -15,7 +15,7 @@ import { formatDuration, openTerminal, type Terminal } from './terminal.ts';
 
 const library = new URL('../../assets/library/', import.meta.url);
 /** Answers stand in the library; a model of 135 million parameters makes them up without it. */
-const questions = ['Who is Stanley Prusiner?', 'What is kuru?', 'Who was Allan Dwan?'];
+const questions = ['Who is Stanley Prusiner?', 'What is kuru?', 'Who composed An American in Paris?'];
 const longestAnswer = 64;
 
 const interrupt = createInterrupt();
