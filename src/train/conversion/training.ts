@@ -9,6 +9,8 @@ import { Memory3Error } from '../../errors.ts';
 import type { BatchMemory, TrainingBatch, TrainingSequence } from '../batch.ts';
 import { withChosenTokens } from '../choose-tokens.ts';
 import type { ModelTrainer } from '../model-trainer.ts';
+import { positionOf } from '../position.ts';
+import { learn, meanLoss, type Pass } from '../step.ts';
 import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
 import type { GroupStream, TrainingContext, TrainingGroup } from './group.ts';
 
@@ -44,34 +46,20 @@ export class ConversionTraining implements Trainable {
 
   async step(rate: number): Promise<StepResult> {
     const { trainer, stream, kept } = this.#options;
-    const group = stream.group(this.#position);
     const count = kept[this.#position % kept.length] as number | 'all';
-    let [sum, weight, tokens] = [0, 0, 0];
-    for (const batch of this.#batches(group)) {
-      const result = await trainer.accumulate(batch, await this.#memory(batch, count));
-      sum += result.sum;
-      weight += result.weight;
-      tokens += result.tokens;
-    }
-    const gradientNorm = await trainer.update(rate);
+    const result = await learn(trainer, this.#passes([stream.group(this.#position)], count), rate);
     this.#position++;
-    return { loss: sum / weight, tokens, gradientNorm };
+    return result;
   }
 
   /** Mean loss of the held-out questions for each number of kept tokens. */
   async validate(): Promise<Readonly<Record<string, number>>> {
     const { trainer, memory, kept, validation } = this.#options;
+    const questions = validation.map((group) => ({ ...group, contexts: group.contexts.filter(isQuestion) }));
     const losses: [string, number][] = [];
     for (const count of memory === null ? (['all'] as const) : new Set(kept)) {
-      let [sum, weight] = [0, 0];
-      for (const group of validation) {
-        for (const batch of this.#batches({ ...group, contexts: group.contexts.filter(isQuestion) })) {
-          const result = await trainer.measure(batch, await this.#memory(batch, count));
-          sum += result.sum;
-          weight += result.weight;
-        }
-      }
-      losses.push([memory === null ? 'questions' : `questions, ${count} kept`, sum / weight]);
+      const loss = await meanLoss(trainer, this.#passes(questions, count));
+      losses.push([memory === null ? 'questions' : `questions, ${count} kept`, loss]);
     }
     return Object.fromEntries(losses);
   }
@@ -82,8 +70,16 @@ export class ConversionTraining implements Trainable {
   }
 
   async restore(state: TrainingState): Promise<void> {
+    const position = positionOf(state);
     await this.#options.trainer.restore(state);
-    this.#position = state.values.position as number;
+    this.#position = position;
+  }
+
+  /** The passes of some groups, each with as many tokens kept. */
+  async *#passes(groups: readonly TrainingGroup[], keptTokens: number | 'all'): AsyncGenerator<Pass, void> {
+    for (const group of groups) {
+      for (const batch of this.#batches(group)) yield { batch, memory: await this.#memory(batch, keptTokens) };
+    }
   }
 
   async #memory(batch: TrainingBatch, keptTokens: number | 'all'): Promise<BatchMemory | undefined> {

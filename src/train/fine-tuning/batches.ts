@@ -5,7 +5,8 @@
  * sample's and sees that sample's references only. Within a batch each reference is read once.
  */
 import { type MemoryProfile, chunkTokens as tokensOfChunk } from '../../memory/profile.ts';
-import type { BatchMemory, TrainingBatch, TrainingSequence } from '../batch.ts';
+import type { TrainingSequence } from '../batch.ts';
+import type { Pass } from '../step.ts';
 import type { TrainingSample } from './chat-examples.ts';
 import type { PackedSequence } from './packing.ts';
 import type { ChunkReferences, SampleRecall } from './sample-recall.ts';
@@ -16,18 +17,12 @@ export interface FineTuningMemory {
   readonly recall: SampleRecall;
 }
 
-/** What the trainer takes; `memory` is missing where no sample sees a reference. */
-export interface FineTuningBatch {
-  readonly batch: TrainingBatch;
-  readonly memory?: BatchMemory;
-}
-
 /** One packed sequence. @param samples all samples, by the numbers of the sequence's segments */
 export async function packedBatch(
   { tokens, weights, segment, segments }: PackedSequence,
   samples: readonly TrainingSample[],
   memory: FineTuningMemory | null,
-): Promise<FineTuningBatch> {
+): Promise<Pass> {
   const shared = new SharedReferences();
   const last = segments.at(-1);
   // Nothing is learned from the padding behind the last sample.
@@ -52,7 +47,7 @@ export async function packedBatch(
 export async function sideBySideBatch(
   samples: readonly TrainingSample[],
   memory: FineTuningMemory | null,
-): Promise<FineTuningBatch> {
+): Promise<Pass> {
   const shared = new SharedReferences();
   const chunks = memory === null ? [[]] : shared.add(await memory.recall.recall(samples));
   const sequences = samples.map(({ tokens, weights }) => ({ tokens: [...tokens], weights: [...weights], chunks }));
@@ -63,9 +58,9 @@ function batchOf(
   sequences: readonly TrainingSequence[],
   { bodies }: SharedReferences,
   memory: FineTuningMemory | null,
-): FineTuningBatch {
+): Pass {
   const batch = { references: bodies, sequences };
-  if (memory === null || bodies.length === 0) return { batch };
+  if (memory === null || bodies.length === 0) return { batch, memory: undefined };
   const { profile } = memory;
   return { batch, memory: { profile, keptTokens: profile.keptTokens, chunkTokens: tokensOfChunk, summaryTokens: 0 } };
 }

@@ -11,11 +11,11 @@ import { Memory3Error } from '../../errors.ts';
 import { batchInputs, targetNames } from '../batch.ts';
 import { sequenceOrder } from '../data/order.ts';
 import type { ModelTrainer, Objective } from '../model-trainer.ts';
+import { positionOf } from '../position.ts';
 import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
 import { type FineTuningMemory, sideBySideBatch } from './batches.ts';
 import type { TrainingSample } from './chat-examples.ts';
 import type { PairLikelihoods } from './frozen-likelihoods.ts';
-import { positionOf } from './position.ts';
 import { preferenceInputs, preferenceNames, preferenceObjective } from './preference-objective.ts';
 import type { PreferencePair } from './preferences.ts';
 

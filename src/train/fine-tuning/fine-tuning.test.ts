@@ -11,8 +11,9 @@ import { batchInputs, targetNames } from '../batch.ts';
 import { crossEntropyObjective, ModelTrainer, type ModelTrainerOptions, type Objective } from '../model-trainer.ts';
 import { runTraining } from '../run.ts';
 import { readRunCheckpoint } from '../run-folder.ts';
+import type { Pass } from '../step.ts';
 import type { Trainable } from '../trainable.ts';
-import { type FineTuningBatch, type FineTuningMemory, packedBatch, sideBySideBatch } from './batches.ts';
+import { type FineTuningMemory, packedBatch, sideBySideBatch } from './batches.ts';
 import { encodeConversation, type TrainingSample } from './chat-examples.ts';
 import { DirectPreference, type FrozenPair, pairLikelihoods } from './dpo.ts';
 import { preferenceInputs, preferenceNames, preferenceObjective } from './preference-objective.ts';
@@ -247,7 +248,7 @@ async function checkDirections(
   objective: Objective,
   lossName: string,
   inputs: Readonly<Record<string, TensorData>>,
-  { memory }: FineTuningBatch,
+  { memory }: Pass,
 ): Promise<void> {
   await using trainer = await ModelTrainer.open(tiny, device, allWeights);
   await trainer.accumulateObjective(objective, inputs, 1, memory, [lossName]);

@@ -16,11 +16,12 @@ import { Memory3Error } from '../../errors.ts';
 import { chunkTokens } from '../../memory/profile.ts';
 import { sequenceOrder } from '../data/order.ts';
 import type { ModelTrainer } from '../model-trainer.ts';
+import { positionOf } from '../position.ts';
+import { learn, meanLoss, type Pass } from '../step.ts';
 import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
 import { type FineTuningMemory, packedBatch } from './batches.ts';
 import type { TrainingSample } from './chat-examples.ts';
 import { type PackedSequence, packSamples } from './packing.ts';
-import { positionOf } from './position.ts';
 
 /** Samples and the sequences that they are packed into. */
 export interface PackedSamples {
@@ -78,33 +79,27 @@ export class SupervisedFineTuning implements Trainable {
   }
 
   async step(rate: number): Promise<StepResult> {
-    const { trainer, training, memory, batch: count } = this.#options;
-    let [sum, weight, tokens] = [0, 0, 0];
-    for (let i = 0; i < count; i++) {
-      const sequence = training.sequences[this.#order.index(this.#position * count + i)] as PackedSequence;
-      const { batch, memory: batchMemory } = await packedBatch(sequence, training.samples, memory);
-      const result = await trainer.accumulate(batch, batchMemory);
-      sum += result.sum;
-      weight += result.weight;
-      tokens += result.tokens;
-    }
-    const gradientNorm = await trainer.update(rate);
+    const { trainer, training, batch } = this.#options;
+    const first = this.#position * batch;
+    const sequences = Array.from(
+      { length: batch },
+      (_, i) => training.sequences[this.#order.index(first + i)] as PackedSequence,
+    );
+    const result = await learn(trainer, this.#passes(sequences, training.samples), rate);
     this.#position++;
-    return { loss: sum / weight, tokens, gradientNorm };
+    return result;
   }
 
   /** Nats per token of the held-out answers. */
   async validate(): Promise<Readonly<Record<string, number>>> {
-    const { trainer, validation, memory } = this.#options;
+    const { trainer, validation } = this.#options;
     if (validation === null) return {};
-    let [sum, weight] = [0, 0];
-    for (const sequence of validation.sequences) {
-      const { batch, memory: batchMemory } = await packedBatch(sequence, validation.samples, memory);
-      const result = await trainer.measure(batch, batchMemory);
-      sum += result.sum;
-      weight += result.weight;
-    }
-    return { answers: sum / weight };
+    return { answers: await meanLoss(trainer, this.#passes(validation.sequences, validation.samples)) };
+  }
+
+  /** References are recalled when their sequence comes. */
+  async *#passes(sequences: readonly PackedSequence[], samples: readonly TrainingSample[]): AsyncGenerator<Pass, void> {
+    for (const sequence of sequences) yield await packedBatch(sequence, samples, this.#options.memory);
   }
 
   async state(): Promise<TrainingState> {

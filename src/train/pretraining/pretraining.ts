@@ -12,6 +12,7 @@ import type { BatchMemory, TrainingBatch } from '../batch.ts';
 import { withChosenTokens } from '../choose-tokens.ts';
 import type { SequenceOrder } from '../data/order.ts';
 import type { ModelTrainer } from '../model-trainer.ts';
+import { learn, type Pass } from '../step.ts';
 import type { StepResult, Trainable, TrainingState } from '../trainable.ts';
 import { type SequenceSource, sequenceBatch } from './sequences.ts';
 
@@ -52,19 +53,11 @@ export class Pretraining implements Trainable {
   }
 
   async step(rate: number): Promise<StepResult> {
-    const { trainer, source, order, stepSequences, passSequences, memory } = this.#options;
+    const { trainer, source, order, stepSequences } = this.#options;
     const indices = Array.from({ length: stepSequences }, (_, i) => order.index(this.#draw + i));
-    let [sum, weight, tokens] = [0, 0, 0];
-    for (const pass of partsOf(indices, passSequences)) {
-      const batch = sequenceBatch(source, pass, memory !== null);
-      const result = await trainer.accumulate(batch, await batchMemory(trainer, batch, memory));
-      sum += result.sum;
-      weight += result.weight;
-      tokens += result.tokens;
-    }
-    const gradientNorm = await trainer.update(rate);
+    const result = await learn(trainer, passesOf(trainer, source, indices, this.#options), rate);
     this.#draw += stepSequences;
-    return { loss: sum / weight, tokens, gradientNorm };
+    return result;
   }
 
   /** Loss without memories and, where they are trained, with them. */
@@ -110,16 +103,29 @@ export async function sequenceLosses(
   const all = source.tokens.count;
   const length = Math.min(count, all);
   const indices = Array.from({ length }, (_, i) => Math.floor((i * all) / length));
-  for (const pass of partsOf(indices, passSequences)) {
+  for await (const pass of passesOf(trainer, source, indices, { passSequences, memory })) {
     signal?.throwIfAborted();
-    const batch = sequenceBatch(source, pass, memory !== null);
-    const { nll } = await trainer.measure(batch, await batchMemory(trainer, batch, memory));
-    const predicted = nll.length / pass.length;
-    for (let row = 0; row < pass.length; row++) {
+    const { nll } = await trainer.measure(pass.batch, pass.memory);
+    const { length: rows } = pass.batch.sequences;
+    const predicted = nll.length / rows;
+    for (let row = 0; row < rows; row++) {
       losses.push(meanOf(nll.subarray(row * predicted, (row + 1) * predicted)));
     }
   }
   return losses;
+}
+
+/** Sequences of a corpus, some of them together in each pass. */
+async function* passesOf(
+  trainer: ModelTrainer,
+  source: SequenceSource,
+  indices: readonly number[],
+  { passSequences, memory }: Pick<PretrainingOptions, 'passSequences' | 'memory'>,
+): AsyncGenerator<Pass, void> {
+  for (const part of partsOf(indices, passSequences)) {
+    const batch = sequenceBatch(source, part, memory !== null);
+    yield { batch, memory: await batchMemory(trainer, batch, memory) };
+  }
 }
 
 /** How a batch's references become memories; a batch whose chunks found none is read as an ordinary model does. */
