@@ -9,7 +9,7 @@ import { type Cell, type Difference, isBetter } from '../evaluate/eval/summary.t
 import { tasks } from '../evaluate/tasks/all.ts';
 import { recalledMemories } from '../generate/recall.ts';
 import { openModel, openWorkspace } from '../generate/workspace.ts';
-import { newCommand, terminalOf } from './command.ts';
+import { type AddCommand, newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
   addBankFlag,
@@ -54,6 +54,9 @@ const limitsSchema = z
       .map(([name, n]) => [name, Number(n)] as const);
     return { limit: Number(limit), limits: Object.fromEntries(limits) };
   });
+
+/** `memory3 eval <name>`: each has flags of its own, behind its name. */
+const subcommands: readonly AddCommand[] = [];
 
 export function addEval(program: Command, interrupt: Interrupt): void {
   const { shape } = evaluationOptionsSchema;
@@ -109,6 +112,19 @@ export function addEval(program: Command, interrupt: Interrupt): void {
         progress.update(event.done, event.total, detail);
       } else terminal.results(event.cells, () => describeCells(event.cells));
     }
+  });
+  // Flags behind a subcommand's name are the subcommand's, though this command has some that are called the same.
+  command.enablePositionalOptions().hook('preSubcommand', refuseFlags);
+  for (const addSubcommand of subcommands) addSubcommand(command, interrupt);
+}
+
+/** Flags in front of a subcommand would be read by nobody. */
+function refuseFlags(command: Command, subcommand: Command): void {
+  const given = command.options.find((option) => command.getOptionValueSource(option.attributeName()) === 'cli');
+  if (given === undefined) return;
+  const name = `${command.name()} ${subcommand.name()}`;
+  throw new Memory3Error('usage', `The flag ${given.long} stands in front of "${subcommand.name()}".`, {
+    remedy: `Put the flags behind it: memory3 ${name} ...`,
   });
 }
 
