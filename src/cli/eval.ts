@@ -113,8 +113,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
       } else terminal.results(event.cells, () => describeCells(event.cells));
     }
   });
-  // Flags behind a subcommand's name are the subcommand's, though this command has some that are called the same.
-  command.enablePositionalOptions().hook('preSubcommand', refuseFlags);
+  command.hook('preSubcommand', refuseFlags);
   for (const addSubcommand of subcommands) addSubcommand(command, interrupt);
 }
 

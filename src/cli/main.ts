@@ -59,6 +59,8 @@ function createProgram(versionText: string, interrupt: Interrupt): Command {
     .description('A local language model that knows your texts.')
     .version(versionText)
     .exitOverride()
+    // Flags behind a subcommand's name are its own, though the command above it may have some that are called the same.
+    .enablePositionalOptions()
     .showHelpAfterError('(--help shows how)')
     .addHelpText('after', `\n${exitCodesHelp}\n\nModels and banks live under $MEMORY3_HOME, else in the XDG folders.`)
     .configureHelp({ showGlobalOptions: false });
