@@ -11,15 +11,25 @@ import { conversionSchema, convert } from '../train/conversion/convert.ts';
 import { referenceModes } from '../train/conversion/group.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, checked, type ModelFlags, modelOptions, number } from './options.ts';
+import {
+  addDeviceFlags,
+  addOfflineFlag,
+  addProfileFlags,
+  checked,
+  definedOnly,
+  type ModelFlags,
+  modelOptions,
+  number,
+} from './options.ts';
 import { showFetching } from './pull.ts';
 import { showTraining } from './training-progress.ts';
 
-interface ConvertFlags extends ModelFlags {
+interface ConvertFlags extends Omit<ModelFlags, 'model' | 'adapter' | 'embedder'> {
   readonly data: string;
   readonly run: string;
   readonly out: string;
   readonly name?: string;
+  readonly from?: string;
   readonly mode: (typeof referenceModes)[number];
   readonly learn: z.output<typeof conversionSchema>['learn'];
   readonly steps: number;
@@ -46,6 +56,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
     .requiredOption('--run <folder>', 'where the run is kept; an interrupted one is gone on with')
     .requiredOption('--out <folder>', 'where the adapter is written')
     .option('--name <name>', 'name of the adapter (default: that of its folder)')
+    .option('--from <adapter>', 'an adapter that training goes on from, with a fresh optimiser')
     .addOption(
       checked('--mode <mode>', `how contexts get references: ${referenceModes.join(', ')}`, shape.mode).default(
         defaults.mode,
@@ -71,7 +82,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
     .addOption(number('--seed <n>', 'draws data and first weights', shape.seed.unwrap()).default(defaults.seed))
     .option('--recompute', 'computes each layer again for its gradient: 1.5 GB instead of 4.4, a third more time')
     .option('--results <file>', 'JSON Lines of `bench quality --json`, to stand in the card');
-  addModelFlags(command).action(async (model: string, flags: ConvertFlags) => {
+  addDeviceFlags(addProfileFlags(addOfflineFlag(command))).action(async (model: string, flags: ConvertFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     const { data, run, out, mode, learn, steps, rate, rank, references, contexts, summaryTokens, seed } = flags;
@@ -96,6 +107,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       ...{ opened, profile, data, run, out, options, signal },
       recompute: flags.recompute ?? false,
       name: flags.name ?? basename(out),
+      ...definedOnly({ from: flags.from }),
       card: { training: `memory3 ${process.argv.slice(2).join(' ')}`, results },
       onEvent: progress.onEvent,
       onNotice: terminal.notice,

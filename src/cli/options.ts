@@ -77,20 +77,26 @@ export interface ModelFlags extends DeviceFlags, AdapterFlags {
 
 /** Flags that say with which model, memory profile and embedder, and where. */
 export function addModelFlags(command: Command): Command {
-  return addDeviceFlags(
-    addAdapterFlags(
-      command.option(
-        '--model <name>',
-        `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`,
-      ),
-    )
-      .option('--embedder <name>', `the same for the embedder (default: ${defaultEmbedder})`)
-      .option('--offline', 'never use the network')
-      .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
-      .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"'))
-      .addOption(new Option('--scoring <rule>', 'how they are chosen').choices(scorings))
-      .addOption(new Option('--storage <type>', 'how memories are stored').choices(storages)),
-  );
+  const named = addAdapterFlags(
+    command.option(
+      '--model <name>',
+      `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`,
+    ),
+  ).option('--embedder <name>', `the same for the embedder (default: ${defaultEmbedder})`);
+  return addDeviceFlags(addProfileFlags(addOfflineFlag(named)));
+}
+
+export function addOfflineFlag(command: Command): Command {
+  return command.option('--offline', 'never use the network');
+}
+
+/** Flags that say which memories are written. */
+export function addProfileFlags(command: Command): Command {
+  return command
+    .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
+    .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"'))
+    .addOption(new Option('--scoring <rule>', 'how they are chosen').choices(scorings))
+    .addOption(new Option('--storage <type>', 'how memories are stored').choices(storages));
 }
 
 /** A number of kept tokens, or "all". */
@@ -121,7 +127,7 @@ export function workspaceOptions(flags: ModelFlags & BankFlags): WorkspaceOption
 }
 
 /** The object without its undefined values. */
-function definedOnly<Value extends object>(value: Value): { [Key in keyof Value]?: NonNullable<Value[Key]> } {
+export function definedOnly<Value extends object>(value: Value): { [Key in keyof Value]?: NonNullable<Value[Key]> } {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as never;
 }
 

@@ -1,9 +1,11 @@
-/** From what a trainer learned to the tensors of an adapter (`memory/adapter.ts`). */
+/** From what a trainer learned to the tensors of an adapter (`memory/adapter.ts`), and back. */
 import { Memory3Error } from '../errors.ts';
+import { loraNames } from '../graph/parameters.ts';
 import { trainerNames } from '../graph/trainer-inputs.ts';
-import { summaryTokensName } from '../memory/adapter.ts';
+import { type Adapter, summaryTokensName } from '../memory/adapter.ts';
 import type { TensorToWrite } from '../model/safetensors-writer.ts';
 import type { ModelTrainer } from './model-trainer.ts';
+import type { TrainingState } from './trainable.ts';
 
 /**
  * Companions and summary tokens in half precision, by their names in an adapter's file. The card's `scale` has to be the
@@ -25,4 +27,41 @@ export async function adapterTensors(trainer: ModelTrainer): Promise<Map<string,
       { shape, data, dtype: 'F16' },
     ]),
   );
+}
+
+/**
+ * What a trainer begins with to go on from an adapter: its companions and summary tokens, an optimiser that knows nothing yet.
+ * @throws Memory3Error "mismatch" if the adapter does not change what the trainer trains, in the same rank.
+ * @example
+ * await trainer.restore(adapterState(adapter, trainer));
+ */
+export function adapterState({ path, changes, summaryTokens }: Adapter, trainer: ModelTrainer): TrainingState {
+  const known = new Map<string, TensorToWrite>();
+  const scale = trainer.lora?.scale ?? 1;
+  for (const name of changes.names) {
+    const lowRank = changes.get(name)?.lowRank;
+    if (lowRank === undefined) continue;
+    const { a, b } = loraNames(name);
+    known.set(a, lowRank.a);
+    known.set(b, { ...lowRank.b, data: lowRank.b.data.map((value) => (value * lowRank.scale) / scale) });
+  }
+  if (summaryTokens !== null) known.set(trainerNames.summary, summaryTokens);
+  const tensors = new Map<string, TensorToWrite>();
+  for (const { name, shape } of trainer.trained) {
+    const tensor = known.get(name);
+    if (tensor === undefined || tensor.shape.join() !== shape.join()) {
+      const found = tensor === undefined ? 'lacks it' : `has it as [${tensor.shape}]`;
+      throw new Memory3Error(
+        'mismatch',
+        `Training would go on with "${name}" [${shape}]; the adapter ${path} ${found}.`,
+        {
+          remedy: 'Train with the rank, and with as many summary tokens, as the adapter has.',
+        },
+      );
+    }
+    const zeros = new Float32Array(tensor.data.length);
+    tensors.set(`weights:${name}`, tensor);
+    for (const part of ['mean', 'square']) tensors.set(`${part}:${name}`, { shape, data: zeros });
+  }
+  return { tensors, values: { updates: 0 } };
 }

@@ -78,6 +78,22 @@ describe('a conversion', () => {
     assert.equal(resumed.fingerprint, whole.fingerprint);
   });
 
+  it('goes on from an adapter, in its rank only', async () => {
+    const from = join(folder.path, 'whole');
+    const next = request('next', { steps: 2 });
+    const { path, run } = await convert({ ...next, from });
+    using adapter = await openAdapter(path as string, opened.file);
+    using whole = await openAdapter(from, opened.file);
+    assert.notEqual(adapter.fingerprint, whole.fingerprint);
+    const firstLoss = (name: string) =>
+      courseOf(readRunLog(join(folder.path, `${name}-run`, 'log.jsonl'))).steps[0]?.loss as number;
+    assert.ok(firstLoss('next') < firstLoss('whole'), 'the same first group, after training');
+    assert.equal((await convert({ ...next, from })).run.step, run.step);
+    await assert.rejects(convert(next), { code: 'mismatch' });
+    const ranked = request('ranked', { steps: 2, rank: 3 });
+    await assert.rejects(convert({ ...ranked, from }), { code: 'mismatch', message: /\[3,32\].*\[2,32\]/ });
+  });
+
   it('trains the models to compare with on the same questions, without references and with their text', async () => {
     for (const mode of ['none', 'rag'] as const) {
       const { path } = await convert(request(mode, { mode }));

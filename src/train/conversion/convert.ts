@@ -8,10 +8,10 @@
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
-import { writeAdapter } from '../../memory/adapter.ts';
+import { openAdapter, writeAdapter } from '../../memory/adapter.ts';
 import type { AdapterCard } from '../../memory/adapter-card.ts';
 import { longestBody, type MemoryProfile, memoryProfileSchema } from '../../memory/profile.ts';
-import { adapterTensors } from '../adapter-tensors.ts';
+import { adapterState, adapterTensors } from '../adapter-tensors.ts';
 import type { LoraOptions } from '../lora.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { type RunOptions, type RunResult, runTraining } from '../run.ts';
@@ -19,6 +19,7 @@ import { scheduleSchema } from '../schedule.ts';
 import { referenceModes } from './group.ts';
 import { type Material, readMaterial } from './material.ts';
 import { openMixture } from './mixture.ts';
+import { textTokens } from './plan.ts';
 import { attributions } from './sources.ts';
 import { ConversionTraining } from './training.ts';
 
@@ -58,6 +59,8 @@ export interface ConvertRequest {
   /** Folder of the adapter. */
   readonly out: string;
   readonly name: string;
+  /** An adapter of the same model that training goes on from; by default it begins anew. */
+  readonly from?: string;
   readonly options: ConversionOptions;
   /** Command and results, for the card. */
   readonly card: Pick<AdapterCard, 'training' | 'results'>;
@@ -101,6 +104,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     seed: options.seed,
     recompute: request.recompute ?? false,
   });
+  const from = given.from === undefined ? null : await beginFrom(given.from, opened, trainer);
   const training = new ConversionTraining({
     trainer,
     stream: mixtureOf(request, options, material, options),
@@ -109,13 +113,13 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     repeatPrompt: opened.repeatPrompt,
     validation: validationOf(request, options),
     passTokens: 2048,
-    // The last token of a sequence is only predicted.
-    sequenceTokens: options.contextTokens + 1,
+    // A text and the document-start token fill one; the others are packed.
+    sequenceTokens: Math.max(options.contextTokens, textTokens) + 1,
   });
   const { steps, schedule, ...rest } = options;
   const run = await runTraining(training, {
     folder: request.run,
-    config: { ...rest, profile: { ...profile }, base: await opened.file.fingerprint() },
+    config: { ...rest, profile: { ...profile }, base: await opened.file.fingerprint(), from },
     steps,
     schedule,
     checkpointEvery: 20,
@@ -127,6 +131,13 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const tensors = await adapterTensors(trainer);
   const card = await cardOf(request, options, material);
   return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
+}
+
+/** @returns the adapter's fingerprint. */
+async function beginFrom(path: string, { file }: OpenedModel, trainer: ModelTrainer): Promise<string> {
+  using adapter = await openAdapter(path, file);
+  await trainer.restore(adapterState(adapter, trainer));
+  return adapter.fingerprint;
 }
 
 /** Summary tokens are kept instead of chosen ones. */

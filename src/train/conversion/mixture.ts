@@ -9,17 +9,18 @@ import { Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import { sharesOf, systematicSample } from './draw.ts';
 import type { ContextKind, GroupStream, ReferenceMode, TrainingGroup } from './group.ts';
-import type { Material, QuestionFamily } from './material.ts';
-import { distractors, type PlainKind, type Plan, type PlannedReference, Planner, type PlanShares } from './plan.ts';
+import type { ExchangeSource, Material, QuestionFamily } from './material.ts';
+import { distractors, type Plan, type PlannedReference, Planner, type PlanShares } from './plan.ts';
 import { type Renderer, render, weighted } from './render.ts';
 
 /** Shares of the kinds among contexts; kinds without material give theirs to the others. */
 export const kindShares: Readonly<Record<ContextKind, number>> = {
   question: 0.45,
   'chat-question': 0.1,
-  reconstruction: 0.2,
+  reconstruction: 0.15,
   continuation: 0.15,
   plain: 0.1,
+  text: 0.05,
 };
 
 /** Shares of the families among references with questions. SmolLM2 is an English model. */
@@ -41,13 +42,12 @@ export const documentShares: Readonly<Record<string, number>> = {
   cuad: 0.1,
 };
 
-/** Shares of what plain contexts are. */
-export const plainShares: Readonly<Record<PlainKind, number>> = {
-  dolly_hhrlhf: 0.3,
+/** Shares of the sources of plain contexts. */
+export const plainShares: Readonly<Record<ExchangeSource, number>> = {
+  dolly_hhrlhf: 0.45,
   self_instruct_seed: 0.05,
-  gsm8k: 0.15,
-  triviaqa: 0.2,
-  text: 0.3,
+  gsm8k: 0.2,
+  triviaqa: 0.3,
 };
 
 export interface MixtureOptions extends Renderer {
@@ -91,7 +91,7 @@ export function openMixture(material: Material, options: MixtureOptions): GroupS
 
 function availableKinds(material: Material): ReadonlyMap<ContextKind, number> {
   const lacking = new Set<ContextKind>();
-  if (material.documents.size === 0) lacking.add('continuation');
+  if (material.documents.size === 0) lacking.add('continuation').add('text');
   if (material.exchanges.size === 0) lacking.add('plain');
   return sharesOf(kindShares, (kind) => !lacking.has(kind));
 }
@@ -100,9 +100,7 @@ function planShares(material: Material): PlanShares {
   return {
     questions: sharesOf(questionShares, (family) => material.questions.has(family)),
     documents: sharesOf(documentShares, (source) => material.documents.has(source)),
-    plain: sharesOf(plainShares, (kind) =>
-      kind === 'text' ? material.documents.size > 0 : material.exchanges.has(kind),
-    ),
+    plain: sharesOf(plainShares, (source) => material.exchanges.has(source)),
   };
 }
 

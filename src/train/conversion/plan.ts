@@ -2,7 +2,7 @@
  * Draws what one group of the conversion's training is made of, before it is known how references reach its contexts.
  *
  * 1. Its references: one from a document for each continuation, the others with questions, 1 to 4 of each being asked.
- * 2. Quotations of any of the references; plain contexts that have none.
+ * 2. Quotations of any of the references; exchanges and long texts that have none.
  * 3. Half of the contexts that have a reference see four others of the group beside it, distractors, in any order.
  */
 import type { Random } from '../../generate/sampling.ts';
@@ -12,14 +12,11 @@ import type { ContextKind } from './group.ts';
 import type { AskedQuestion, ExchangeSource, Material, QuestionFamily, QuestionReference } from './material.ts';
 import { type Renderer, render, type Utterance } from './render.ts';
 
-/** What a context without references is about. */
-export type PlainKind = ExchangeSource | 'text';
-
 /** How often what is drawn, of what there is. */
 export interface PlanShares {
   readonly questions: ReadonlyMap<QuestionFamily, number>;
   readonly documents: ReadonlyMap<string, number>;
-  readonly plain: ReadonlyMap<PlainKind, number>;
+  readonly plain: ReadonlyMap<ExchangeSource, number>;
 }
 
 export interface PlannedReference {
@@ -47,6 +44,8 @@ const questionsPerReference = 4;
 const quotation = { given: 4, rest: 40, shortest: 12 } as const;
 /** Tokens of a continuation. */
 const continuationTokens = 60;
+/** Tokens of a text that is read without references: long, so that the model stays one of long texts. */
+export const textTokens = 240;
 /** Characters of a document that hold a reference and the text behind it. */
 const windowCharacters = 2000;
 /** Draws after which the best so far is taken. */
@@ -98,6 +97,7 @@ export class Planner {
       ...this.#quotations(references, wanted('reconstruction')),
       ...continuations,
       ...Array.from({ length: wanted('plain') }, () => this.#plain()),
+      ...Array.from({ length: wanted('text') }, () => this.#text()),
     ];
     return { references, contexts };
   }
@@ -168,8 +168,8 @@ export class Planner {
   }
 
   #plain(): PlannedContext {
-    const kind = pickByShare(this.#shares.plain, this.#random);
-    return { kind: 'plain', utterance: kind === 'text' ? this.#text() : this.#exchange(kind), references: [] };
+    const source = pickByShare(this.#shares.plain, this.#random);
+    return { kind: 'plain', utterance: this.#exchange(source), references: [] };
   }
 
   /** An exchange of which at least a part of the answer has room. */
@@ -188,9 +188,9 @@ export class Planner {
     });
   }
 
-  #text(): Utterance {
-    const window = this.#window();
-    return { form: 'text', tokens: bodyTokens(this.#options.tokenizer, window).slice(0, continuationTokens) };
+  #text(): PlannedContext {
+    const tokens = bodyTokens(this.#options.tokenizer, this.#window()).slice(0, textTokens);
+    return { kind: 'text', utterance: { form: 'text', tokens }, references: [] };
   }
 
   /** A piece of a document that is not among those drawn before. */

@@ -5,6 +5,7 @@
  *   chat-question   the chat template around q and a                    weights on a and the token that ends it
  *   reconstruction  <bos>Quote: {a few tokens}{the next 40}             weights on the 40
  *   continuation    <bos> {60 tokens of text}                           weights on all of them
+ *   text            <bos> {240 tokens of text}                          weights on all of them
  *
  * With references as text (mode "rag"), "Reference: {text}\n\n" for each stands before all that, or before the question in
  * the user's message: the forms in which `evaluate/quality.ts` and `generate/prompt.ts` write them.
@@ -23,7 +24,7 @@ export type Utterance =
 export interface Renderer {
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: ChatTemplate | null;
-  /** Most tokens of a context, references as text not counted. */
+  /** Most tokens of a context but a text, references in the prompt not counted. */
   readonly contextTokens: number;
 }
 
@@ -43,8 +44,9 @@ export function render(utterance: Utterance, references: readonly string[], rend
   const { tokenizer, contextTokens } = renderer;
   const prefix = referencePrefix(references);
   const { prompt, target } = promptAndTarget(utterance, prefix, renderer);
-  const limit = contextTokens + (prefix === '' ? 0 : tokenizer.encode(prefix).length);
   const tokens = [...prompt, ...target];
+  const room = contextTokens + (prefix === '' ? 0 : tokenizer.encode(prefix).length);
+  const limit = utterance.form === 'text' ? tokens.length : room;
   return { tokens: tokens.slice(0, limit), first: Math.min(prompt.length, limit), cut: tokens.length > limit };
 }
 
