@@ -8,7 +8,8 @@
  *   memory layers  [ M memories of k slots | header | tokens ]
  *
  * Positions: references and header at 0..127, a sample that sees references from 128 on, one that sees none from 0 on and
- * without the header, as the ordinary model (paper 3.2). Of packed samples each does as it would alone.
+ * without the header, as the ordinary model (paper 3.2). Of packed samples each does as it would alone. Samples that begin
+ * alike and see no references may share that beginning, which is read once: each goes on behind it.
  */
 import { Memory3Error } from '../errors.ts';
 import { trainerNames } from '../graph/trainer-inputs.ts';
@@ -27,6 +28,8 @@ export interface TrainingSequence {
   readonly chunks: readonly (readonly number[])[];
   /** Which sample a token belongs to, where several are packed: positions restart with each and none sees another. */
   readonly samples?: readonly number[];
+  /** Tokens at the beginning that all samples have in common, where none sees references; default none. */
+  readonly shared?: number;
   /** References that each sample sees of those loaded for its chunk; default all. */
   readonly seen?: readonly (readonly number[])[];
 }
@@ -63,9 +66,15 @@ export interface BatchInputs {
 /** Names of the inputs that cross-entropy needs. */
 export const targetNames = { targets: 'targets', weights: 'weights' } as const;
 
-/** Makes the inputs of one batch; without `memory` the batch's references are not used. */
+/**
+ * Makes the inputs of one batch; without `memory` the batch's references are not used.
+ * @throws Memory3Error "usage" for samples that share a beginning and see references.
+ */
 export function batchInputs(config: ModelConfig, batch: TrainingBatch, memory: BatchMemory | undefined): BatchInputs {
   const { sequences } = batch;
+  if (memory !== undefined && sequences.some(({ shared = 0 }) => shared > 0)) {
+    throw new Memory3Error('usage', 'Samples that see references share no beginning: it differs with what they see.');
+  }
   const size = sequences.length;
   const chunk = memory?.chunkTokens ?? 1;
   // The last token is only predicted.
@@ -79,16 +88,21 @@ export function batchInputs(config: ModelConfig, batch: TrainingBatch, memory: B
   for (const [element, sequence] of sequences.entries()) {
     const readers = memory === undefined ? new Set() : samplesWithReferences(sequence, memory.chunkTokens);
     const offset = element * length;
+    const { shared = 0 } = sequence;
     let start = 0;
-    for (let i = 0; i + 1 < sequence.tokens.length; i++) {
-      if (i > 0 && sampleOf(sequence, i) !== sampleOf(sequence, i - 1)) start = i;
+    for (let i = 0; i < sequence.tokens.length; i++) {
+      if (beginsSample(sequence, i)) start = i;
+      const inside = i < shared ? i : shared + i - start;
+      // The first token behind a shared beginning is predicted by the beginning's last.
+      const weight = i === 0 ? 0 : (sequence.weights[i] as number);
+      if (weight !== 0) {
+        rows.push(offset + (i === start && shared > 0 ? shared : i) - 1);
+        targets.push(sequence.tokens[i] as number);
+        weights.push(weight);
+      }
+      if (i === length) break;
       tokens[offset + i] = BigInt(sequence.tokens[i] as number);
-      positions[offset + i] = BigInt((readers.has(sampleOf(sequence, i)) ? referenceTokens : 0) + i - start);
-      const weight = sequence.weights[i + 1] as number;
-      if (weight === 0) continue;
-      rows.push(offset + i);
-      targets.push(sequence.tokens[i + 1] as number);
-      weights.push(weight);
+      positions[offset + i] = BigInt((readers.has(sampleOf(sequence, i)) ? referenceTokens : 0) + inside);
     }
   }
   const names = trainerNames;
@@ -120,6 +134,13 @@ export function batchInputs(config: ModelConfig, batch: TrainingBatch, memory: B
 
 function sampleOf({ samples }: TrainingSequence, token: number): number {
   return samples?.[token] ?? 0;
+}
+
+/** Whether another sample begins with a token; a shared beginning is none. */
+function beginsSample(sequence: TrainingSequence, token: number): boolean {
+  const { shared = 0 } = sequence;
+  if (token <= shared) return token === shared;
+  return sampleOf(sequence, token) !== sampleOf(sequence, token - 1);
 }
 
 /** References of a token's chunk. */
@@ -181,13 +202,17 @@ function contextBias(
   const width = memories * kept + header + length;
   const data = new Float32Array(sequences.length * length * width).fill(masked);
   for (const [element, sequence] of sequences.entries()) {
+    const { shared = 0 } = sequence;
     const readers = samplesWithReferences(sequence, chunk);
+    const window = slidingWindow ?? length;
     let start = 0;
     for (let i = 0; i < length; i++) {
-      if (i > 0 && sampleOf(sequence, i) !== sampleOf(sequence, i - 1)) start = i;
+      if (beginsSample(sequence, i)) start = i;
       const row = (element * length + i) * width;
       const own = row + memories * kept + header;
-      data.fill(0, own + Math.max(start, i + 1 - (slidingWindow ?? length)), own + i + 1);
+      const inside = i < shared ? i : shared + i - start;
+      data.fill(0, own + Math.max(i < shared ? 0 : start, i + 1 - window), own + i + 1);
+      if (i >= shared) data.fill(0, own + Math.min(shared, Math.max(0, inside + 1 - window)), own + shared);
       if (!readers.has(sampleOf(sequence, i))) continue;
       data.fill(0, own - header, own);
       if (memories === 0) continue;

@@ -290,6 +290,38 @@ describe('a step', () => {
     }
   });
 
+  it('of samples that share their beginning has the loss and the gradient of the same samples alone', async () => {
+    const beginning = tokens(7, 1);
+    const ends = [tokens(4, 2), tokens(1, 3), tokens(6, 4)];
+    const weights = (ids: readonly number[]) => ids.map((_, i) => i + 1);
+    const nothing = beginning.map(() => 0);
+    const alone = {
+      references: [],
+      sequences: ends.map((end) => ({
+        tokens: [...beginning, ...end],
+        weights: [...nothing, ...weights(end)],
+        chunks: [[]],
+      })),
+    };
+    const shared: TrainingSequence = {
+      tokens: [...beginning, ...ends.flat()],
+      weights: [...nothing, ...ends.flatMap(weights)],
+      samples: [...nothing, ...ends.flatMap((end, sample) => end.map(() => sample))],
+      shared: beginning.length,
+      chunks: [[]],
+    };
+    const together = { references: [], sequences: [shared, sequence(tokens(5, 9))] };
+    const separate = { references: [], sequences: [...alone.sequences, sequence(tokens(5, 9))] };
+    for (const family of ['llama', 'mistral-window']) {
+      await using trainer = await openTrainer(family);
+      const [expected, actual] = [await trainer.measure(separate), await trainer.measure(together)];
+      for (const [i, value] of expected.nll.entries()) assert.ok(Math.abs(value - (actual.nll[i] as number)) < 1e-4);
+      assert.equal(expected.weight, actual.weight);
+      await gradientsAgree(trainer, [separate], [together], undefined);
+      await assert.rejects(trainer.measure({ ...together, references }, memory), { code: 'usage' });
+    }
+  });
+
   it('of packed samples with references, each in chunks of its own, is that of the same samples alone', async () => {
     const samples = [tokens(8, 1), tokens(4, 2), tokens(9, 3)];
     const own = [[[0, 1], [2]], [[1]], [[0], [], [2]]];

@@ -3,7 +3,8 @@
  *
  * 1. Its references: one from a document for each continuation, the others with questions, 1 to 4 of each being asked.
  * 2. Quotations of any of the references; exchanges and long texts that have none.
- * 3. Half of the contexts that have a reference see four others of the group beside it, distractors, in any order.
+ * 3. Half of the contexts that have a reference see four others of the group beside it, distractors. Those contexts of a group
+ *    see the same five in the same order: as text they have their beginning in common then, which is read once.
  */
 import type { Random } from '../../generate/sampling.ts';
 import { bodyTokens, cutIntoChunks } from '../../retrieval/chunks.ts';
@@ -67,6 +68,8 @@ export class Planner {
   readonly #shares: PlanShares;
   readonly #options: Renderer & { readonly maxTokens: number };
   readonly #random: Random;
+  /** The references of this group that contexts with distractors see. */
+  #five: readonly number[] = [];
 
   constructor(
     material: Material,
@@ -82,6 +85,7 @@ export class Planner {
 
   /** @param count references of the group */
   plan(kinds: readonly ContextKind[], count: number): Plan {
+    this.#five = shuffle([...Array(count).keys()], this.#random).slice(0, distractors + 1);
     const wanted = (kind: ContextKind) => kinds.filter((one) => one === kind).length;
     const continued: Continued[] = [];
     while (continued.length < wanted('continuation')) continued.push(this.#continued(continued));
@@ -221,14 +225,10 @@ export class Planner {
     return window.slice(Math.max(0, at)).trim();
   }
 
-  /** A context's own reference, for half of them with four others of the group. */
-  #seen(own: number, count: number): number[] {
-    if (this.#random() < 0.5) return [own];
-    const others = shuffle(
-      Array.from({ length: count }, (_, index) => index).filter((index) => index !== own),
-      this.#random,
-    );
-    return shuffle([own, ...others.slice(0, distractors)], this.#random);
+  /** A context's own reference, alone or among the group's five, which half of all see if a group has at most ten. */
+  #seen(own: number, count: number): readonly number[] {
+    const among = this.#random() < count / (2 * this.#five.length);
+    return among && this.#five.includes(own) ? this.#five : [own];
   }
 
   /** The first draw that lacks nothing, or the one that lacks least. */

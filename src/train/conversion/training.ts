@@ -90,20 +90,23 @@ export class ConversionTraining implements Trainable {
 
   /**
    * One batch where references are read, since each is read once, its contexts packed into sequences of `sequenceTokens`;
-   * else as many batches as `passTokens` wants, like lengths together.
+   * else as many batches as `passTokens` wants, like lengths together; what contexts have in common is read once.
    */
   #batches({ references, contexts }: TrainingGroup): TrainingBatch[] {
     const { memory, passTokens, sequenceTokens } = this.#options;
-    const longestFirst = contexts.toSorted((a, b) => b.tokens.length - a.tokens.length);
-    if (memory !== null) return [{ references, sequences: pack(longestFirst, sequenceTokens).map(sequenceOf) }];
-    const batches: TrainingContext[][] = [];
-    for (const context of longestFirst) {
+    if (memory !== null) {
+      const longestFirst = contexts.toSorted((a, b) => b.tokens.length - a.tokens.length);
+      return [{ references, sequences: pack(longestFirst, sequenceTokens).map(sequenceOf) }];
+    }
+    const longestFirst = shareBeginnings(contexts).toSorted((a, b) => b.tokens.length - a.tokens.length);
+    const batches: TrainingSequence[][] = [];
+    for (const sequence of longestFirst) {
       const last = batches.at(-1);
       const longest = last?.[0]?.tokens.length ?? 0;
-      if (last === undefined || longest * (last.length + 1) > passTokens) batches.push([context]);
-      else last.push(context);
+      if (last === undefined || longest * (last.length + 1) > passTokens) batches.push([sequence]);
+      else last.push(sequence);
     }
-    return batches.map((part) => ({ references: [], sequences: part.map((context) => sequenceOf([context])) }));
+    return batches.map((sequences) => ({ references: [], sequences }));
   }
 }
 
@@ -124,6 +127,54 @@ export function pack(contexts: readonly TrainingContext[], sequenceTokens: numbe
     }
   }
   return sequences.map(({ contexts: own }) => own);
+}
+
+/**
+ * Sequences of contexts that have at least half of their longest in common, as questions about the same references in the
+ * prompt have; the others stand alone.
+ */
+export function shareBeginnings(contexts: readonly TrainingContext[]): TrainingSequence[] {
+  const groups: { contexts: TrainingContext[]; shared: number; longest: number }[] = [];
+  for (const context of contexts.toSorted((a, b) => compareTokens(a.tokens, b.tokens))) {
+    const last = groups.at(-1);
+    // What is to be predicted is never shared.
+    const given = context.weights.findIndex((weight) => weight > 0);
+    const shared = Math.min(last?.shared ?? 0, given, commonTokens(last?.contexts[0]?.tokens ?? [], context.tokens));
+    const longest = Math.max(last?.longest ?? 0, context.tokens.length);
+    if (last !== undefined && 2 * shared >= longest) {
+      last.contexts.push(context);
+      Object.assign(last, { shared, longest });
+    } else groups.push({ contexts: [context], shared: given, longest: context.tokens.length });
+  }
+  return groups.map((group) => (group.contexts.length === 1 ? sequenceOf(group.contexts) : sharing(group)));
+}
+
+function sharing({ contexts, shared }: { contexts: readonly TrainingContext[]; shared: number }): TrainingSequence {
+  const rest = <Value>(of: (context: TrainingContext) => readonly Value[]) =>
+    contexts.flatMap((context) => of(context).slice(shared));
+  const [first] = contexts as [TrainingContext];
+  const beginning = first.tokens.slice(0, shared);
+  return {
+    tokens: [...beginning, ...rest(({ tokens }) => tokens)],
+    weights: [...beginning.map(() => 0), ...rest(({ weights }) => weights)],
+    chunks: [[]],
+    samples: [
+      ...beginning.map(() => 0),
+      ...contexts.flatMap((context, i) => context.tokens.slice(shared).map(() => i)),
+    ],
+    shared,
+  };
+}
+
+function commonTokens(a: readonly number[], b: readonly number[]): number {
+  let common = 0;
+  while (common < a.length && a[common] === b[common]) common++;
+  return common;
+}
+
+function compareTokens(a: readonly number[], b: readonly number[]): number {
+  const common = commonTokens(a, b);
+  return (a[common] ?? -1) - (b[common] ?? -1);
 }
 
 function sequenceOf(contexts: readonly TrainingContext[]): TrainingSequence {
