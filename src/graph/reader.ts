@@ -26,6 +26,7 @@ export const readerNames = {
   pastKeys: (layer: number) => `past_keys_${layer}`,
   pastValues: (layer: number) => `past_values_${layer}`,
   logits: 'logits',
+  hidden: 'hidden_vectors',
   keysValues: 'keys_values',
   regions: 'regions',
   attentionShares: 'attention_shares',
@@ -42,8 +43,9 @@ export interface ReaderOptions extends TransformerOptions {
 /**
  * Builds the reader. Inputs beside those of `addTokenInputs`: for each kind of layer that occurs `bias_*`
  * `[batch, 1, length, slots + length]` and `split_*` = [slots, length], the pasts, and `rows`: which of the tokens get
- * logits. Outputs: `logits` `[rows, vocabularySize]` and `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]`,
- * the new key-values in the order layer, key before value, batch.
+ * logits. Outputs: `logits` `[rows, vocabularySize]`; `hidden_vectors` `[tokens, hiddenSize]`, what the head would make
+ * logits of (`likelihoods.ts` does); `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]`, the new key-values in the
+ * order layer, key before value, batch.
  *
  * With `attentionShares` there are one more input, `regions` `[memory slots + length, regions]`: ones where a slot or new token
  * belongs to a region, and one more output, `attention_shares` `[memory layers, batch, length, regions]`: how much of each
@@ -90,6 +92,7 @@ export function buildReader(config: ModelConfig, weights: Weights, options: Read
   const rows = builder.input(names.rows, 'int64', ['rows']);
   const logits = transformer.head(builder.apply('Gather', [hidden, rows], { axis: 0 }));
   builder.output(logits, names.logits, 'float32', ['rows', config.vocabularySize]);
+  builder.output(hidden, names.hidden, 'float32', ['tokens', config.hiddenSize]);
   const joined = builder.apply('Concat', keysValues, { axis: 0 });
   builder.output(joined, names.keysValues, 'float32', ['layers_2_batch', config.kvHeads, 'length', config.headDim]);
   if (regions !== undefined) {

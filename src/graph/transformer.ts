@@ -140,17 +140,12 @@ export class TransformerBuilder {
 
   /** RMS norm over the last axis, scaled by the named weight. */
   norm(x: string, name: string): string {
-    return this.#builder.apply(
-      'SimplifiedLayerNormalization',
-      [x, this.#parameters.tensor(name)],
-      this.#normAttributes(),
-    );
+    return rmsNorm(this.#builder, this.#config, this.#parameters, x, name);
   }
 
-  /** The output head on `[n, hiddenSize]`: final norm, then logits `[n, vocabularySize]`. */
+  /** As `outputHead`. */
   head(hidden: string): string {
-    const normalised = this.norm(hidden, 'model.norm.weight');
-    return this.#projectOne(normalised, this.#config.tiedHead ? 'model.embed_tokens' : 'lm_head');
+    return outputHead(this.#builder, this.#config, this.#parameters, hidden);
   }
 
   #addAndNorm(hidden: string, update: string, name: string): [normalised: string, sum: string] {
@@ -267,8 +262,16 @@ export class TransformerBuilder {
   #projectOne(x: string, name: string): string {
     return this.#parameters.project(x, [name])[0] as string;
   }
+}
 
-  #normAttributes() {
-    return { axis: -1, epsilon: { float: this.#config.normEpsilon } };
-  }
+/** The output head on hidden vectors `[n, hiddenSize]`: final norm, then logits `[n, vocabularySize]`. */
+export function outputHead(builder: GraphBuilder, config: ModelConfig, parameters: Parameters, hidden: string): string {
+  const normalised = rmsNorm(builder, config, parameters, hidden, 'model.norm.weight');
+  const name = config.tiedHead ? 'model.embed_tokens' : 'lm_head';
+  return parameters.project(normalised, [name])[0] as string;
+}
+
+function rmsNorm(builder: GraphBuilder, config: ModelConfig, parameters: Parameters, x: string, name: string): string {
+  const attributes = { axis: -1, epsilon: { float: config.normEpsilon } };
+  return builder.apply('SimplifiedLayerNormalization', [x, parameters.tensor(name)], attributes);
 }

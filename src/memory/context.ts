@@ -18,6 +18,7 @@ import { Memory3Error } from '../errors.ts';
 import { type LayerKind, readerNames } from '../graph/reader.ts';
 import type { StateArray, TensorData } from '../runtime/device.ts';
 import type { RowValues } from '../runtime/rows.ts';
+import { type Layout, plainLayout, type Segment, seenBy } from './branches.ts';
 import type { ExplicitMemory, StoredMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
 import { type MemoryProfile, referenceTokens } from './profile.ts';
@@ -46,6 +47,14 @@ export interface Logits {
   readonly data: Float32Array<ArrayBuffer>;
 }
 
+/** What the last layer made of tokens, sequence by sequence, each padded to the longest. */
+export interface HiddenVectors {
+  /** Vectors of each sequence. */
+  readonly length: number;
+  /** `[batch, length, hiddenSize]` */
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
 /** Where the attention of new tokens went at the memory layers, the mean of a layer's heads. */
 export interface AttentionShares {
   /** The header, each place for a memory in turn, the context. */
@@ -57,7 +66,7 @@ export interface AttentionShares {
 /** Sequences in progress: their key-values and the memories that they see. Free it with `await using`. */
 export class ReadingContext implements AsyncDisposable {
   readonly batch: number;
-  readonly #model: LanguageModel;
+  readonly model: LanguageModel;
   readonly #session: number;
   readonly #state: number;
   readonly #memoryLayers: readonly number[];
@@ -82,7 +91,7 @@ export class ReadingContext implements AsyncDisposable {
     options: ContextOptions,
     slots: { header: number; perMemory: number },
   ) {
-    this.#model = model;
+    this.model = model;
     this.#session = session;
     this.#state = state;
     this.batch = options.batch ?? 1;
@@ -162,7 +171,7 @@ export class ReadingContext implements AsyncDisposable {
       memories.map((memory, index) => {
         const values: RowValues = 'values' in memory ? memory.values : { type: 'float32', data: memory.keysValues };
         const rows = new Int32Array(names.length).fill(this.#header + index * this.#memorySlots);
-        return this.#model.device.write(this.#state, element, { names, rows }, values);
+        return this.model.device.write(this.#state, element, { names, rows }, values);
       }),
     );
     this.#used[element] = memories.map(({ kept }) => kept);
@@ -198,6 +207,23 @@ export class ReadingContext implements AsyncDisposable {
     return { logits, shares: { regions: this.#memories + 2, data } };
   }
 
+  /** As `extend`, but for hidden vectors instead of logits: `tokenLikelihoods` makes likelihoods of them. */
+  async extendHidden(tokens: readonly (readonly number[])[]): Promise<HiddenVectors> {
+    const { outputs } = await this.#extend(tokens, 'last', [readerNames.hidden]);
+    const data = outputs[readerNames.hidden]?.data as Float32Array<ArrayBuffer>;
+    return { length: Math.max(1, ...tokens.map((sequence) => sequence.length)), data };
+  }
+
+  /**
+   * Reads texts with branches behind what each sequence has read, and keeps nothing: the context stays what it is.
+   * @param layouts for each sequence; none for one that reads nothing
+   */
+  async readBranches(layouts: readonly Layout[]): Promise<HiddenVectors> {
+    const length = Math.max(1, ...layouts.map(({ tokens }) => tokens.length));
+    const outputs = await this.#run(layouts, this.#firstPositions(), length, [0], [readerNames.hidden], undefined);
+    return { length, data: outputs[readerNames.hidden]?.data as Float32Array<ArrayBuffer> };
+  }
+
   async #extend(
     tokens: readonly (readonly number[])[],
     wanted: 'last' | 'all',
@@ -205,13 +231,13 @@ export class ReadingContext implements AsyncDisposable {
   ): Promise<{ readonly logits: Logits; readonly outputs: Record<string, TensorData> }> {
     const length = Math.max(1, ...tokens.map((sequence) => sequence.length));
     await this.#reserve(Math.max(...this.#lengths) + length);
-    const first = this.#lengths.map((read) => this.#start + read);
+    const layouts = tokens.map((sequence) => plainLayout(sequence, length));
     const rows = tokens.flatMap((sequence, element) =>
       wanted === 'last'
         ? [element * length + Math.max(0, sequence.length - 1)]
         : sequence.map((_, i) => element * length + i),
     );
-    const outputs = await this.#run(tokens, first, length, rows, names, this.#appendRows());
+    const outputs = await this.#run(layouts, this.#firstPositions(), length, rows, names, this.#appendRows());
     for (const [element, sequence] of tokens.entries()) {
       this.#lengths[element] = this.length(element) + sequence.length;
     }
@@ -220,11 +246,11 @@ export class ReadingContext implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#model.device.release(this.#state);
+    await this.model.device.release(this.#state);
   }
 
   #checkShape({ layers, kvHeads, kept, headDim }: StoredMemory | ExplicitMemory): void {
-    const { config } = this.#model;
+    const { config } = this.model;
     const memoryLayers = this.#memoryLayers.length;
     const same = layers === memoryLayers && kvHeads === config.kvHeads && headDim === config.headDim;
     if (same && kept <= this.#memorySlots) return;
@@ -241,21 +267,21 @@ export class ReadingContext implements AsyncDisposable {
    */
   async #placeConstant(tokens: readonly number[], position: number, rowOf: (layer: number) => number): Promise<void> {
     const key = [this.#headerSeen, position, ...tokens].join();
-    const data = await this.#model.constantKeysValues(key, () => this.#encodeConstant(tokens, position));
+    const data = await this.model.constantKeysValues(key, () => this.#encodeConstant(tokens, position));
     const names = this.#allNames();
     const rows = Int32Array.from(names, (_, index) => rowOf(Math.floor(index / 2)));
     for (let element = 0; element < this.batch; element++) {
-      await this.#model.device.write(this.#state, element, { names, rows }, { type: 'float32', data });
+      await this.model.device.write(this.#state, element, { names, rows }, { type: 'float32', data });
     }
   }
 
   /** `[layers, 2, kvHeads, tokens, headDim]`; all sequences compute the same, the first one's result is taken. */
   async #encodeConstant(tokens: readonly number[], position: number): Promise<Float32Array> {
-    const sequences = this.#lengths.map(() => tokens);
+    const layouts = this.#lengths.map(() => plainLayout(tokens));
     const first = this.#lengths.map(() => position);
-    const outputs = await this.#run(sequences, first, tokens.length, [0], [readerNames.keysValues], undefined);
+    const outputs = await this.#run(layouts, first, tokens.length, [0], [readerNames.keysValues], undefined);
     const all = outputs[readerNames.keysValues]?.data as Float32Array;
-    const planes = this.#model.config.layers * 2;
+    const planes = this.model.config.layers * 2;
     const size = all.length / (planes * this.batch);
     const result = new Float32Array(planes * size);
     for (let plane = 0; plane < planes; plane++) {
@@ -265,9 +291,14 @@ export class ReadingContext implements AsyncDisposable {
     return result;
   }
 
+  /** Positions of the next tokens. */
+  #firstPositions(): number[] {
+    return this.#lengths.map((read) => this.#start + read);
+  }
+
   /** One run of the reader: `length` tokens for each sequence (padded), the first at position `first[sequence]`. */
   #run(
-    tokens: readonly (readonly number[])[],
+    layouts: readonly Layout[],
     first: readonly number[],
     length: number,
     rows: readonly number[],
@@ -275,14 +306,20 @@ export class ReadingContext implements AsyncDisposable {
     appendRows: Int32Array | undefined,
   ): Promise<Record<string, TensorData>> {
     const ids = new Int32Array(this.batch * length);
-    for (const [element, sequence] of tokens.entries()) ids.set(sequence, element * length);
-    const positions = Float64Array.from(ids, (_, i) => (first[Math.floor(i / length)] as number) + (i % length));
-    return this.#model.device.run({
+    const positions = new Float64Array(ids.length);
+    for (const [element, { tokens, segments }] of layouts.entries()) {
+      ids.set(tokens, element * length);
+      for (const { offset, depth, length: count } of segments) {
+        const start = element * length + offset;
+        for (let i = 0; i < count; i++) positions[start + i] = (first[element] as number) + depth + i;
+      }
+    }
+    return this.model.device.run({
       session: this.#session,
       states: [this.#state],
       inputs: {
-        ...this.#model.tokenInputs(ids, positions, this.batch),
-        ...this.#kindInputs(length),
+        ...this.model.tokenInputs(ids, positions, this.batch),
+        ...this.#kindInputs(layouts, length),
         [readerNames.rows]: { type: 'int64', shape: [rows.length], data: BigInt64Array.from(rows, BigInt) },
       },
       outputs,
@@ -295,7 +332,7 @@ export class ReadingContext implements AsyncDisposable {
   }
 
   #allNames(): string[] {
-    return Array.from({ length: this.#model.config.layers }, (_, layer) => pastNames(layer)).flat();
+    return Array.from({ length: this.model.config.layers }, (_, layer) => pastNames(layer)).flat();
   }
 
   /** Slots before the context's first. */
@@ -312,15 +349,15 @@ export class ReadingContext implements AsyncDisposable {
     if (count <= this.#capacity) return;
     this.#capacity = Math.ceil(count / growth) * growth;
     const rows: Record<string, number> = {};
-    for (let layer = 0; layer < this.#model.config.layers; layer++) {
+    for (let layer = 0; layer < this.model.config.layers; layer++) {
       for (const name of pastNames(layer)) rows[name] = this.#base(this.#kind(layer)) + this.#capacity;
     }
-    await this.#model.device.resize(this.#state, rows);
+    await this.model.device.resize(this.#state, rows);
   }
 
   /** Where the next token's key-values go, `[layers * 2, batch]`. */
   #appendRows(): Int32Array {
-    const { layers } = this.#model.config;
+    const { layers } = this.model.config;
     return Int32Array.from({ length: layers * 2 * this.batch }, (_, index) => {
       const layer = Math.floor(index / (2 * this.batch));
       return this.#base(this.#kind(layer)) + this.length(index % this.batch);
@@ -328,16 +365,19 @@ export class ReadingContext implements AsyncDisposable {
   }
 
   /** What each kind of layer sees: biases over its slots and the new tokens, and how its scores are split. */
-  #kindInputs(length: number): Record<string, TensorData> {
+  #kindInputs(layouts: readonly Layout[], length: number): Record<string, TensorData> {
     const inputs: Record<string, TensorData> = {};
-    const kinds = new Set(Array.from({ length: this.#model.config.layers }, (_, layer) => this.#kind(layer)));
+    const kinds = new Set(Array.from({ length: this.model.config.layers }, (_, layer) => this.#kind(layer)));
     for (const kind of kinds) {
       const slots = this.#base(kind) + this.#capacity;
       const width = slots + length;
       const bias = new Float32Array(this.batch * length * width).fill(masked);
-      for (let element = 0; element < this.batch; element++) {
-        for (let i = 0; i < length; i++) {
-          this.#showSlots(bias.subarray((element * length + i) * width), kind, element, i, slots);
+      for (const [element, { segments }] of layouts.entries()) {
+        for (const segment of segments) {
+          for (let i = 0; i < segment.length; i++) {
+            const row = (element * length + segment.offset + i) * width;
+            this.#showSlots(bias.subarray(row, row + width), kind, element, segment, i);
+          }
         }
       }
       inputs[readerNames.bias(kind)] = { type: 'float32', shape: [this.batch, 1, length, width], data: bias };
@@ -361,8 +401,8 @@ export class ReadingContext implements AsyncDisposable {
     return { type: 'float32', shape: [width, regions], data };
   }
 
-  /** Unmasks in one row of a bias what new token number `i` of a sequence sees. */
-  #showSlots(row: Float32Array, kind: LayerKind, element: number, i: number, slots: number): void {
+  /** Unmasks in one row of a bias what new token number `i` of a sequence's segment sees. */
+  #showSlots(row: Float32Array, kind: LayerKind, element: number, segment: Segment, i: number): void {
     row.fill(0, 0, this.#headerSeen);
     if (kind === 'memory') {
       for (const [index, kept] of (this.#used[element] as number[]).entries()) {
@@ -373,9 +413,12 @@ export class ReadingContext implements AsyncDisposable {
     const base = this.#base(kind);
     const length = this.length(element);
     // A sliding window counts the context's own tokens; header and memories stay in sight.
-    const oldest = Math.max(0, length + i + 1 - (this.#model.config.slidingWindow ?? Number.POSITIVE_INFINITY));
+    const window = this.model.config.slidingWindow ?? Number.POSITIVE_INFINITY;
+    const oldest = Math.max(0, length + segment.depth + i + 1 - window);
     if (oldest < length) row.fill(0, base + oldest, base + length);
-    row.fill(0, slots + Math.max(0, oldest - length), slots + i + 1);
+    for (const [from, to] of seenBy(segment, i, oldest - length)) {
+      row.fill(0, base + this.#capacity + from, base + this.#capacity + to);
+    }
   }
 }
 

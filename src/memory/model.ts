@@ -1,6 +1,7 @@
 /** A model that can run: its file, a device, and the inputs that every graph of it takes. */
 
 import { LRUCache } from 'lru-cache';
+import { buildLikelihoods } from '../graph/likelihoods.ts';
 import type { Precision } from '../graph/linear.ts';
 import { type OnnxModel, writeOnnx } from '../graph/onnx.ts';
 import { constantParameters } from '../graph/parameters.ts';
@@ -69,6 +70,13 @@ export class LanguageModel {
   readerSession(memoryLayers: readonly number[] = this.memoryLayers, attentionShares = false): Promise<number> {
     return this.#session(`reader${attentionShares ? '-with-shares' : ''}:${memoryLayers}`, () =>
       buildReader(this.config, this.#weights, { ...this.#graphOptions, memoryLayers, attentionShares }),
+    );
+  }
+
+  /** The session that makes likelihoods of hidden vectors; it holds the output head's weights and nothing else. */
+  likelihoodSession(): Promise<number> {
+    return this.#session('likelihoods', () =>
+      buildLikelihoods(this.config, this.#weights, this.#graphOptions.precision),
     );
   }
 
