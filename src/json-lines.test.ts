@@ -66,6 +66,8 @@ describe('JSON Lines', () => {
     assert.throws(() => readAtOnce('{"n":1}\n\n{"m":1}'), { code: 'damaged', message: /x\.jsonl, line 3: .*number/s });
     assert.throws(() => readAtOnce(gzipSync('{"n":1}').subarray(0, -9)), { code: 'damaged', message: /x\.jsonl/ });
     assert.throws(() => readAtOnce(Buffer.of(0xff)), { code: 'damaged', message: /x\.jsonl/ });
+    const growing = folder.write('x.jsonl', Buffer.from('{"n":1}\n{"n":"é').subarray(0, -1));
+    assert.deepEqual(readJsonLines(growing, schema, { growing: true }), [{ n: 1 }], 'a line that is being written');
     assert.throws(() => readJsonLines('/no/such', schema), { code: 'not-found', message: /\/no\/such/ });
   });
 

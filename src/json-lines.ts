@@ -32,12 +32,17 @@ export async function* streamJsonLines<T>(file: string, schema: z.ZodType<T>): A
 
 /**
  * The same at once, for a file that fits into memory.
+ * @param options.growing whether somebody may be writing the file: a last line without its end is left out then
  * @throws Memory3Error as `streamJsonLines`.
  */
-export function readJsonLines<T>(file: string, schema: z.ZodType<T>): T[] {
-  return readText(file)
+export function readJsonLines<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  { growing = false }: { readonly growing?: boolean } = {},
+): T[] {
+  return readText(file, growing)
     .split('\n')
-    .flatMap((text, index) => (text.trim() === '' ? [] : [parseLine(text, schema, file, index + 1)]));
+    .flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(line, schema, file, index + 1)]));
 }
 
 /**
@@ -115,11 +120,13 @@ function readingError(file: string, number: number, cause: unknown): unknown {
   return cause;
 }
 
-function readText(file: string): string {
+function readText(file: string, growing: boolean): string {
   let read = false;
   try {
-    const bytes = readFileSync(file);
+    const all = readFileSync(file);
     read = true;
+    // By bytes: what is cut off may end within a character.
+    const bytes = growing ? all.subarray(0, all.lastIndexOf(newline) + 1) : all;
     return new TextDecoder('utf-8', { fatal: true }).decode(isGzip(bytes) ? gunzipSync(bytes) : bytes);
   } catch (cause) {
     if (!read) throw readingError(file, 0, cause);

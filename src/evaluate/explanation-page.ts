@@ -1,8 +1,8 @@
 /**
- * An explanation as an HTML page that stands alone: no script, no font, nothing from elsewhere. One column that fits a phone
- * and a sheet of paper; the heat map scrolls sideways where there are many memories.
+ * An explanation as an HTML page that stands alone. The heat map scrolls sideways where there are many memories.
  */
 import { type Html, html } from '../html.ts';
+import { counted, pageOf } from '../page.ts';
 import type { ExplainedMemory, ExplainedRecall, Explanation } from './explain.ts';
 
 export interface ExplanationPage {
@@ -16,18 +16,7 @@ export interface ExplanationPage {
 /** The whole page. */
 export function explanationPage({ question, answer, model, explanation }: ExplanationPage): string {
   const { memories, recalls, answerTokens } = explanation;
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Why this answer? ${[...question].slice(0, 80).join('')}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<h1>Why this answer?</h1>
+  const body = html`<h1>Why this answer?</h1>
 <p class="question" dir="auto">${question}</p>
 <p class="answer" dir="auto">${answer}</p>
 <p class="note">${model}; ${answerTokens} tokens; ${counted(memories.length, 'memory', 'memories')} recalled at
@@ -46,12 +35,8 @@ ${memoryList(memories)}
 ${heatMap(explanation)}
 
 <h2>What was recalled when</h2>
-<ol class="recalls">${recalls.map(recallItem)}</ol>
-</main>
-</body>
-</html>
-`;
-  return page.markup;
+<ol class="recalls">${recalls.map(recallItem)}</ol>`;
+  return pageOf({ title: `Why this answer? ${[...question].slice(0, 80).join('')}`, style, body });
 }
 
 function likelihoods({ logLikelihood: { withAll, withoutAny }, answerTokens }: Explanation): Html {
@@ -72,7 +57,7 @@ function memoryList(memories: readonly ExplainedMemory[]): Html {
   const items = memories.map((memory) => {
     const { referenceId, title, document, text, score, recalls, inSight, shares, worth } = memory;
     const attention = meanOf(shares);
-    return html`<li>
+    return html`<li class="card">
 <h3><span class="id">[${referenceId}]</span> ${title ?? document}</h3>
 <dl>
 <div><dt>worth</dt><dd>${bar(Math.abs(worth) / most, worth < 0 ? 'against' : 'for')} ${signed(worth)} nats</dd></div>
@@ -113,7 +98,7 @@ ${rows}</tbody>
 
 function recallItem({ stage, before, query, found }: ExplainedRecall): Html {
   const hits = found.map(({ referenceId, score }) => html`<li>[${referenceId}] ${score.toFixed(3)}</li>`);
-  return html`<li>
+  return html`<li class="card">
 <p>${stage === 'prompt' ? 'Prompt' : 'Answer'}, after ${counted(before, 'token', 'tokens')}, asking for</p>
 <blockquote dir="auto">${query}</blockquote>
 <ul class="hits">${hits}</ul>
@@ -138,43 +123,17 @@ function signed(value: number): string {
   return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(2)}`;
 }
 
-function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
-}
-
 /** Constant, and without the characters that would end it. */
 const style: Html = {
   markup: `
-:root { color-scheme: light dark; --line: rgb(128 128 128 / .35); --for: #2a7d4f; --against: #b3372f; --share: #d66024; }
-* { box-sizing: border-box; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 46rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; margin: .5rem 0; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 0 0 .25rem; }
 .question { font-weight: 600; white-space: pre-wrap; }
 .answer { white-space: pre-wrap; border-left: 4px solid var(--share); padding-left: .75rem; }
-.note, caption { opacity: .75; font-size: .875rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child { text-align: left; font-weight: normal; }
-caption { caption-side: bottom; text-align: left; padding-top: .5rem; }
 .heat { font-size: .8125rem; }
 .heat td { min-width: 3rem; }
-.scroll { overflow-x: auto; }
-ul, ol { padding: 0; list-style: none; }
-.memories > li, .recalls > li { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem; margin: .75rem 0; break-inside: avoid; }
-.id { opacity: .6; }
-dl { margin: .5rem 0; font-size: .875rem; }
-dl div { display: flex; gap: .5rem; }
-dt { flex: 0 0 5rem; opacity: .75; }
-dd { margin: 0; flex: 1; }
-blockquote { margin: .5rem 0 0; padding-left: .75rem; border-left: 2px solid var(--line); font-size: .875rem; white-space: pre-wrap; }
 .recalls p { margin: 0; font-size: .875rem; }
 .hits { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .5rem 0 0; font-size: .875rem; }
 .bar { display: inline-block; width: 6rem; height: .6rem; border: 1px solid var(--line); }
 .bar span { display: block; height: 100%; }
 .for { background: var(--for); } .against { background: var(--against); } .share { background: var(--share); }
-@media print { body { font-size: 11pt; } main { max-width: none; padding: 0; } .scroll { overflow: visible; } }
 `,
 };

@@ -48,7 +48,12 @@ export function bootstrap(
   random: Random,
 ): Pick<Interval, 'low' | 'high'> {
   const draw = () => Array.from({ length: count }, () => Math.floor(random() * count));
-  const drawn = Array.from({ length: resamples }, () => statistic(draw())).sort((a, b) => a - b);
+  return resampled(() => statistic(draw()));
+}
+
+/** The 95 % interval of a statistic that draws for itself. */
+export function resampled(statistic: () => number): Pick<Interval, 'low' | 'high'> {
+  const drawn = Array.from({ length: resamples }, statistic).sort((a, b) => a - b);
   const quantile = (part: number) => drawn[Math.floor(part * (resamples - 1))] as number;
   return { low: quantile(0.025), high: quantile(0.975) };
 }

@@ -39,10 +39,18 @@ export interface Weighted {
   readonly weight: number;
 }
 
-/** The value of a metric over items. */
-export function cellValue(metric: MetricName, scores: readonly Weighted[]): number {
+/**
+ * The value of a metric over items.
+ * @param drawn which of them, perhaps some of them several times; default each once
+ */
+export function cellValue(
+  metric: MetricName,
+  scores: readonly Weighted[],
+  drawn: Iterable<number> = scores.keys(),
+): number {
   let [sum, weights] = [0, 0];
-  for (const { score, weight } of scores) {
+  for (const index of drawn) {
+    const { score, weight } = scores[index] as Weighted;
     sum += score * weight;
     weights += weight;
   }

@@ -5,7 +5,7 @@ import { taskNamed } from '../tasks/all.ts';
 import { answerScores, cellValue, choiceScores } from './metrics.ts';
 import { parseModes } from './modes.ts';
 import type { ItemRecord } from './records.ts';
-import { intervalOf, isBetter, pairedDifference, summarise } from './summary.ts';
+import { averagesOf, differenceOf, intervalOf, isBetter, summarise } from './summary.ts';
 
 const near = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-12, `${actual}`);
 const ones = (scores: readonly number[]) => scores.map((score) => ({ score, weight: 1 }));
@@ -44,57 +44,45 @@ describe('cells', () => {
 
   it('paired: what is hard for both is no noise', () => {
     const own = ones([1, 2, 3, 9]);
-    const pairs = own.map((one) => [{ ...one, score: one.score + 0.25 }, one] as const);
-    const difference = pairedDifference('f1', pairs, 1);
+    const better = own.map((one) => ({ ...one, score: one.score + 0.25 }));
+    const difference = differenceOf('f1', [[better, own]], 1);
     for (const value of [difference.value, difference.low, difference.high]) near(value, 0.25);
     assert.equal(difference.noise, false);
     assert.ok(intervalOf('f1', own, 1).high - intervalOf('f1', own, 1).low > 1);
   });
 
   it('by hand: of two items one better, resamples give 0, 1/2 or 1, a quarter of them 0', () => {
-    const pairs = [
-      [
-        { score: 1, weight: 1 },
-        { score: 0, weight: 1 },
-      ],
-      [
-        { score: 1, weight: 1 },
-        { score: 1, weight: 1 },
-      ],
-    ] as const;
-    assert.deepEqual(pairedDifference('accuracy', pairs, 1), { value: 0.5, low: 0, high: 1, noise: true });
+    const pairs = [ones([1, 1]), ones([0, 1])];
+    const expected = { value: 0.5, low: 0, high: 1, noise: true, items: 2 };
+    assert.deepEqual(differenceOf('accuracy', [pairs], 1), expected);
     assert.equal(isBetter('accuracy', { value: 0.5, noise: true }), null);
     assert.equal(isBetter('accuracy', { value: 0.5, noise: false }), true);
     assert.equal(isBetter('perplexity', { value: 0.5, noise: false }), false);
   });
 
   it('by hand: 90 of 100 items better by 1 and 10 worse: about 0.8 +- 1.96 * 0.06', () => {
-    const pairs = Array.from({ length: 100 }, (_, index) => {
-      const [own, other] = index < 90 ? [1, 0] : [0, 1];
-      return [
-        { score: own as number, weight: 1 },
-        { score: other as number, weight: 1 },
-      ] as const;
-    });
-    const { value, low, high, noise } = pairedDifference('accuracy', pairs, 3);
+    const own = Array.from({ length: 100 }, (_, index) => (index < 90 ? 1 : 0));
+    const pairs = [ones(own), ones(own.map((score) => 1 - score))];
+    const { value, low, high, noise } = differenceOf('accuracy', [pairs], 3);
     near(value, 0.8);
     assert.ok(Math.abs(low - (0.8 - 1.96 * 0.06)) < 0.03 && Math.abs(high - (0.8 + 1.96 * 0.06)) < 0.03);
     assert.equal(noise, false);
   });
 
+  const record = (mode: string, id: string, exact: number | null, changes: Partial<ItemRecord> = {}): ItemRecord => ({
+    task: 'gsm8k',
+    mode,
+    id,
+    scores: exact === null ? {} : { exact },
+    weight: 1,
+    references: mode === 'none' ? [] : [1],
+    leftOut: 0,
+    held: null,
+    tooLong: exact === null ? 2000 : null,
+    ...changes,
+  });
+
   it('compare over the items that both modes have', () => {
-    const record = (mode: string, id: string, exact: number | null, changes: Partial<ItemRecord> = {}): ItemRecord => ({
-      task: 'gsm8k',
-      mode,
-      id,
-      scores: exact === null ? {} : { exact },
-      weight: 1,
-      references: mode === 'none' ? [] : [1],
-      leftOut: 0,
-      held: null,
-      tooLong: exact === null ? 2000 : null,
-      ...changes,
-    });
     const records = [
       record('none', 'a', 0),
       record('none', 'b', 1),
@@ -110,6 +98,43 @@ describe('cells', () => {
     assert.deepEqual(
       rag?.differences.map(({ to, value, items, noise }) => [to, value, items, noise]),
       [['none', 0.5, 2, true]],
+    );
+  });
+
+  it('by hand: each task counts the same in a mean, whatever its number of items', () => {
+    const task = 'squad';
+    const scored = (id: string, scores: ItemRecord['scores']) => [
+      record('none', id, 0, { task, scores: { exact: 0, f1: 0 } }),
+      record('rag:1', id, 0, { task, scores }),
+    ];
+    const records = [
+      record('none', 'a', 0),
+      record('none', 'b', 0),
+      record('none', 'c', 0),
+      record('rag:1', 'a', 1),
+      record('rag:1', 'b', 1),
+      record('rag:1', 'c', 1),
+      ...scored('d', { exact: 0, f1: 0.5 }),
+    ];
+    const averages = averagesOf(records, ['gsm8k', 'squad'].map(taskNamed), parseModes('none,rag:1', 5), 0);
+    assert.deepEqual(
+      averages.map(({ metric, mode, value, low, high, items }) => [metric, mode, value, low, high, items]),
+      [
+        ['exact', 'none', 0, 0, 0, 4],
+        ['exact', 'rag:1', 0.5, 0.5, 0.5, 4],
+      ],
+      'f1 and contains are of one task only',
+    );
+    assert.deepEqual(averages[1]?.tasks, ['gsm8k', 'squad']);
+    assert.deepEqual(averages[1]?.differences, [
+      { to: 'none', value: 0.5, low: 0.5, high: 0.5, noise: false, items: 4 },
+    ]);
+    assert.deepEqual(averagesOf(records, [taskNamed('gsm8k')], parseModes('none,rag:1', 5), 0), []);
+    const unfinished = records.filter(({ id, mode }) => id !== 'd' || mode === 'none');
+    assert.deepEqual(
+      averagesOf(unfinished, ['gsm8k', 'squad'].map(taskNamed), parseModes('none,rag:1', 5), 0),
+      [],
+      'a task that a mode lacks is in no mean',
     );
   });
 });
