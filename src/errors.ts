@@ -48,3 +48,11 @@ export function checkOptions<Schema extends z.ZodType>(schema: Schema, options: 
   const problems = result.error.issues.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`);
   throw new Memory3Error('usage', problems.join('; '));
 }
+
+/** What went wrong at the root: fetch says "fetch failed" or "terminated", and what happened stands in the innermost cause. */
+export function rootMessage(error: unknown): string {
+  let inner = error;
+  while (inner instanceof Error && inner.cause !== undefined) inner = inner.cause;
+  if (!(inner instanceof Error)) return String(inner);
+  return inner.message || ('code' in inner ? String(inner.code) : inner.name);
+}

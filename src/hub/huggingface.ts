@@ -1,6 +1,6 @@
 /** Fetching one file from Hugging Face, or from the mirror that `HF_ENDPOINT` names. */
 import { downloadFile, fileDownloadInfo, HubApiError } from '@huggingface/hub';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, rootMessage } from '../errors.ts';
 import type { HuggingFaceSource } from './catalogue.ts';
 import type { Environment } from './home.ts';
 import { placeFile } from './place.ts';
@@ -99,14 +99,6 @@ function networkError(endpoint: string, where: string, complaint: string | undef
     );
   }
   return new Memory3Error('network', `${endpoint}: ${complaint ?? rootMessage(error)}.`, { cause: error });
-}
-
-/** fetch says "fetch failed" or "terminated"; what happened stands in the innermost cause. */
-function rootMessage(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause !== undefined) inner = inner.cause;
-  if (!(inner instanceof Error)) return String(inner);
-  return inner.message || ('code' in inner ? String(inner.code) : inner.name);
 }
 
 /** Aborts a request when what was expected does not come in time. */
