@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { type Evaluated, evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
-import { type Mode, mostReferences, parseModes } from '../evaluate/eval/modes.ts';
+import { type Mode, mostRecalled, mostReferences, parseModes } from '../evaluate/eval/modes.ts';
 import { defaultOverlap } from '../evaluate/eval/references.ts';
 import { type Cell, type Difference, isBetter } from '../evaluate/eval/summary.ts';
 import { tasks } from '../evaluate/tasks/all.ts';
@@ -71,7 +71,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     .option('--tasks <names>', `with commas between them: ${names.join(', ')}`, names.join(','))
     .option(
       '--modes <modes>',
-      'none, memory, rag; with a number of references rag:3; of another profile memory:5:kept=8:storage=f16',
+      "none, memory, rag; with a number of references rag:3; of another profile memory:5:kept=8:storage=f16; with the item's own passages memory:gold, rag:gold",
       'none,memory,rag',
     )
     .addOption(
@@ -142,7 +142,7 @@ async function open(
 ): Promise<Evaluated & AsyncDisposable> {
   using fetching = showFetching(terminal, signal, flags.offline);
   const options = { ...modelOptions(flags), fetch: fetching.options };
-  if (modes.every(({ references }) => references === 0)) return { ...(await openModel(options)), recall: null };
+  if (mostRecalled(modes) === 0) return { ...(await openModel(options)), recall: null };
   return await openWorkspace({
     ...workspaceOptions(flags),
     fetch: fetching.options,
@@ -174,9 +174,12 @@ function describeDifference({ metric }: Cell, difference: Difference): string {
   return `${better === null ? 'within noise of' : better ? 'better than' : 'worse than'} ${to}: ${amount}`;
 }
 
-function remarks({ tooLong, leftOut, short, held, items }: Cell): string[] {
+function remarks({ tooLong, leftOut, short, held, heldOf, noGold, goldLeftOut, items }: Cell): string[] {
+  if (items === 0 && noGold > 0) return ['no gold passages'];
   return [
-    ...(held === null ? [] : [`answer in a reference: ${held} of ${items}`]),
+    ...(held === null ? [] : [`answer in a reference: ${held} of ${heldOf}`]),
+    ...(noGold === 0 ? [] : [`without a gold passage: ${noGold}`]),
+    ...(goldLeftOut === 0 ? [] : [`pieces of gold passages left out: ${goldLeftOut}`]),
     ...(leftOut === 0 ? [] : [`overlapping references left out: ${leftOut}`]),
     ...(short === 0 ? [] : [`with fewer references: ${short}`]),
     ...(tooLong === 0 ? [] : [`too long: ${tooLong}`]),

@@ -30,6 +30,13 @@ const answered = (index: number) => ({
   question: `Who built bridge ${index}?`,
   answers: [`Ann Iron${index}`, `A. Iron${index}`],
 });
+/** The same about a passage in another file; of the last one there is none. */
+const inContext = (index: number) => ({ ...answered(index), context_id: `c-${index}` });
+const contexts = (count: number, text: (index: number) => string) =>
+  numbers(count).map((index) => ({ context_id: `c-${index}`, title: 'Bridges', text: text(index) }));
+/** Of more tokens than two references have, and the answer at the end. */
+const longPassage = (index: number) =>
+  `${`The river is wide and the water is deep near bridge ${index}. `.repeat(16)}\n\nAnn Iron${index} built it.`;
 const subjects = (index: number) => ({ ...question('door')(index), subject: index % 2 === 0 ? 'doors' : 'gates' });
 const passages = (index: number) => ({
   passage: `House ${index} has a green roof.`,
@@ -104,12 +111,28 @@ const files: Readonly<Record<string, object[]>> = {
     context: `Ann met Eve ${index}. "Hello," said`,
     continuation: 'Eve',
   })),
-  'squad/dev-v1.1.qas': made('squad', 9, answered),
-  'xquad/test-en.qas': made('xquad-en', 3, answered),
-  'xquad/test-zh.qas': made('xquad-zh', 3, (index) => ({ question: `桥${index}？`, answers: ['1887年'] })),
-  'cmrc2018/dev.qas': made('cmrc', 3, (index) => ({ question: `桥${index}？`, answers: ['铁'] })),
-  'cmrc2018/trial.qas': made('cmrc-trial', 2, (index) => ({ question: `河${index}？`, answers: ['水'] })),
+  'squad/dev-v1.1.qas': made('squad', 9, inContext),
+  'squad/dev-v1.1.contexts': contexts(8, (index) => (index === 7 ? longPassage(7) : `Ann Iron${index} built it.`)),
+  'xquad/test-en.qas': made('xquad-en', 3, inContext),
+  'xquad/test-en.contexts': contexts(3, (index) => `Ann Iron${index} built it.`),
+  'xquad/test-zh.qas': made('xquad-zh', 3, (index) => ({
+    question: `桥${index}？`,
+    answers: ['1887年'],
+    context_id: 'c-0',
+  })),
+  'xquad/test-zh.contexts': contexts(1, () => '1887年。'),
+  'cmrc2018/dev.qas': made('cmrc', 3, (index) => ({ question: `桥${index}？`, answers: ['铁'], context_id: 'c-0' })),
+  'cmrc2018/dev.contexts': contexts(1, () => '桥是铁的。'),
+  'cmrc2018/trial.qas': made('cmrc-trial', 2, (index) => ({
+    question: `河${index}？`,
+    answers: ['水'],
+    context_id: 'c-1',
+  })),
   'nq_open/nq_open.dev': made('nq', 3, answered),
+  'nq_openbook_short/dev': made('nqob', 2, (index) => ({
+    ...answered(index),
+    context: `Bridge ${index} is of Ann Iron${index}.`,
+  })),
   'triviaqa/sm_sub3000': made('trivia', 3, answered),
   'webquestions/test': made('web', 3, answered),
   'webquestions/trainmodel': made('web-train', 2, answered),

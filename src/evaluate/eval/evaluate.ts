@@ -12,7 +12,7 @@ import { readMaterial, type Task } from '../tasks/task.ts';
 import { type EvaluationFolder, fileHash, openEvaluationFolder } from './eval-folder.ts';
 import { batchesOf, type EvaluationParts, type Measurement, measureBatch } from './measure.ts';
 import { EvaluationMemories } from './memories.ts';
-import type { Mode } from './modes.ts';
+import { type Mode, mostRecalled } from './modes.ts';
 import type { ItemRecord } from './records.ts';
 import { defaultOverlap, ReferenceFinder } from './references.ts';
 import { type Cell, summarise } from './summary.ts';
@@ -76,14 +76,15 @@ export async function* evaluate(
   if (twice !== undefined) throw new Memory3Error('usage', `The task ${twice} is there twice.`);
   for (const name of Object.keys(options.limits)) taskNamed(name);
   const parts = partsOf(evaluated, modes, options.overlap);
+  const gold = modes.some((mode) => mode.gold);
   const materials = tasks.map((task) => {
     const limit = options.limits[task.name] ?? options.limit;
-    return readMaterial(task, data, { ...options, limit });
+    return readMaterial(task, data, { ...options, limit, gold });
   });
   using folder = openEvaluationFolder(path, {
     ...options,
     modes: modes.map(({ name }) => name),
-    data: tasks.map((task) => filesOf(task, data, options.shots)),
+    data: tasks.map((task) => filesOf(task, data, options.shots, gold)),
     ...(await identityOf(evaluated)),
   });
   const total = materials.reduce((sum, { items }) => sum + items.length * modes.length, 0);
@@ -142,16 +143,17 @@ function unexpected(path: string, record: number): Memory3Error {
 }
 
 function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number | null): EvaluationParts {
-  const { model, tokenizer, bank, recall, profile, repeatPrompt } = evaluated;
-  const most = Math.max(...modes.map(({ references }) => references));
-  if (most === 0) return { model, tokenizer, finder: null, memories: null };
-  if (bank === undefined || recall === null || recall.references === 0) {
+  const { model, tokenizer, bank = null, recall, profile, repeatPrompt } = evaluated;
+  if (modes.every(({ references }) => references === 0)) return { model, tokenizer, finder: null, memories: null };
+  const memories = new EvaluationMemories({ model, profile, bank, repeatPrompt });
+  for (const mode of modes) if (mode.kind === 'memory') memories.profileOf(mode);
+  const most = mostRecalled(modes);
+  if (most === 0) return { model, tokenizer, finder: null, memories };
+  if (bank === null || recall === null || recall.references === 0) {
     throw new Memory3Error('usage', 'The modes memory and rag need a bank with references in it.', {
       remedy: 'Add texts (memory3 add) and name the bank (--bank), or evaluate with --modes none.',
     });
   }
-  const memories = new EvaluationMemories({ model, profile, bank, repeatPrompt });
-  for (const mode of modes) if (mode.kind === 'memory') memories.profileOf(mode);
   return { model, tokenizer, finder: new ReferenceFinder(recall, tokenizer, { most, overlap }), memories };
 }
 
@@ -165,8 +167,15 @@ async function identityOf({ file, adapter, profile, bank }: Evaluated): Promise<
   };
 }
 
-function filesOf({ name, file, shots }: Task, data: string, count: number): Record<string, unknown> {
+function filesOf(
+  { name, file, shots, gold }: Task,
+  data: string,
+  count: number,
+  isGoldWanted: boolean,
+): Record<string, unknown> {
   const source =
     count > 0 && shots !== null && shots !== 'own' ? { shots, shotsHash: fileHash(join(data, shots)) } : {};
-  return { task: name, file, hash: fileHash(join(data, file)), ...source };
+  const passages = isGoldWanted ? (gold?.file ?? null) : null;
+  const own = passages === null ? {} : { gold: passages, goldHash: fileHash(join(data, passages)) };
+  return { task: name, file, hash: fileHash(join(data, file)), ...source, ...own };
 }

@@ -9,7 +9,6 @@
  * The items of a batch depend on nothing but the task and the mode, so that whoever measures the third batch gets what
  * anybody else gets: a run that is resumed ends like one that was not.
  */
-import type { StoredReference } from '../../bank/bank.ts';
 import { Memory3Error } from '../../errors.ts';
 import { ReadingContext } from '../../memory/context.ts';
 import type { LanguageModel } from '../../memory/model.ts';
@@ -29,14 +28,15 @@ import type { EvaluationMemories } from './memories.ts';
 import { answerScores, choiceScores, type Scores } from './metrics.ts';
 import type { Mode } from './modes.ts';
 import type { ItemRecord } from './records.ts';
-import type { ReferenceFinder } from './references.ts';
+import { type GivenReference, type GoldReferences, goldReferences, type ReferenceFinder } from './references.ts';
 
 /** What measures. */
 export interface EvaluationParts {
   readonly model: LanguageModel;
   readonly tokenizer: Tokenizer;
-  /** Null where no mode needs references. */
+  /** Null where no mode recalls. */
   readonly finder: ReferenceFinder | null;
+  /** Null where no mode has references. */
   readonly memories: EvaluationMemories | null;
 }
 
@@ -97,8 +97,10 @@ function compare(a: string, b: string): number {
 /** An item of a batch with what it gets to read. */
 interface Prepared {
   readonly item: Item;
-  readonly references: readonly StoredReference[];
+  readonly references: readonly GivenReference[];
   readonly leftOut: number;
+  /** Pieces of its own passages, of a mode that gives these; null if it has none. */
+  readonly gold?: GoldReferences | null;
   /** A sequence each; of a text its tokens are the only continuation. */
   readonly sequences: readonly PromptWithContinuations[];
 }
@@ -119,22 +121,22 @@ export async function measureBatch(
   const all: Prepared[] = [];
   for (const item of items) all.push(await prepare(parts, measurement, item, shots !== ''));
   const room = model.config.contextLength - (mode.kind === 'memory' ? referenceTokens : 0) - beginning.length;
-  const read = all.filter((one) => tokensOf(task, one) <= room);
+  const fits = (one: Prepared) => tokensOf(task, one) <= room;
+  const read = all.filter((one) => one.gold !== null && fits(one));
   const results = read.length === 0 ? [] : await measured(parts, measurement, beginning, read);
   let next = 0;
   const records = all.map((one): ItemRecord => {
-    const { item, references, leftOut } = one;
-    const tokens = tokensOf(task, one);
-    const fits = tokens <= room;
+    const { item, references, leftOut, gold } = one;
     return {
       task: task.name,
       mode: mode.name,
       id: item.id,
-      ...(fits ? (results[next++] as Result) : { scores: {}, weight: 1 }),
-      references: references.map(({ id }) => id),
+      ...(one === read[next] ? (results[next++] as Result) : { scores: {}, weight: 1 }),
+      references: references.flatMap(({ id }) => (id === null ? [] : [id])),
+      ...(gold !== undefined && { gold: gold && { given: gold.references.length, leftOut: gold.leftOut } }),
       leftOut,
-      held: heldBy(item, references),
-      tooLong: fits ? null : tokens + beginning.length,
+      held: mode.references === 0 || gold === null ? null : heldBy(item, references),
+      tooLong: gold === null || fits(one) ? null : tokensOf(task, one) + beginning.length,
     };
   });
   const tokens = read.flatMap(({ sequences }) => sequences).reduce((sum, one) => sum + tokensIn(one), 0);
@@ -143,18 +145,40 @@ export async function measureBatch(
 
 /** Finds an item's references and encodes what it has to read. */
 async function prepare(
-  { tokenizer, finder }: EvaluationParts,
-  { task, mode }: Measurement,
+  parts: EvaluationParts,
+  measurement: Measurement,
   item: Item,
   isBehind: boolean,
 ): Promise<Prepared> {
-  if (mode.references > 0 && finder === null) {
-    throw new Memory3Error('usage', `The mode ${mode.name} needs a bank.`);
+  const { task, mode } = measurement;
+  const given = await referencesOf(parts, measurement, item);
+  const before = mode.kind === 'rag' ? given.references.map(({ text }) => `Reference: ${text}\n\n`).join('') : '';
+  const asked = mode.gold ? withoutPassage(item) : item;
+  return { item, ...given, sequences: encode(parts.tokenizer, task, asked, before, isBehind) };
+}
+
+/** What the mode gives an item. */
+async function referencesOf(
+  { tokenizer, finder, memories }: EvaluationParts,
+  { material, mode }: Measurement,
+  item: Item,
+): Promise<Pick<Prepared, 'references' | 'leftOut' | 'gold'>> {
+  if (mode.references === 0) return { references: [], leftOut: 0 };
+  if (mode.gold) {
+    const passages = material.gold?.get(item.id);
+    if (passages === undefined || memories === null) return { references: [], leftOut: 0, gold: null };
+    const gold = goldReferences(passages, tokenizer, memories.profileOf(mode), mode.references);
+    return { references: gold.references, leftOut: 0, gold };
   }
-  const found = await finder?.find(item.id, { query: item.query, text: textOf(item) }, mode.references);
-  const { references, leftOut } = found ?? { references: [], leftOut: 0 };
-  const before = mode.kind === 'rag' ? references.map(({ text }) => `Reference: ${text}\n\n`).join('') : '';
-  return { item, references, leftOut, sequences: encode(tokenizer, task, item, before, isBehind) };
+  if (finder === null) throw new Memory3Error('usage', `The mode ${mode.name} needs a bank.`);
+  return await finder.find(item.id, { query: item.query, text: textOf(item) }, mode.references);
+}
+
+/** The item without the passage that its prompts begin with: it is the reference. */
+function withoutPassage(item: Item): Item {
+  if (item.kind !== 'choice' || item.passage === undefined) return item;
+  const { length } = item.passage;
+  return { ...item, prompts: item.prompts.map((prompt) => ({ ...prompt, text: prompt.text.slice(length) })) };
 }
 
 /** @param before what stands in front of each prompt */
@@ -289,7 +313,8 @@ async function readRuns(
   return rests;
 }
 
-function heldBy(item: Item, references: readonly StoredReference[]): boolean | null {
-  if (item.kind !== 'generated' || item.answers.length === 0 || references.length === 0) return null;
-  return references.some(({ text }) => containsAnswer(text, item.answers) === 1);
+function heldBy(item: Item, references: readonly GivenReference[]): boolean | null {
+  const answers = item.kind === 'generated' || item.kind === 'choice' ? (item.answers ?? []) : [];
+  if (answers.length === 0) return null;
+  return references.some(({ text }) => containsAnswer(text, answers) === 1);
 }

@@ -1,19 +1,53 @@
 /**
- * The references of an item: the same for every mode, found once.
+ * The references of an item: recalled from the bank, the same for every mode and found once; or pieces of its own passage.
  *
  * A reference that overlaps the item by more than a threshold (paper 4.1, Eq. 6: 2/3 in evaluation, Table 23 also shows 0.8
- * and none) would give the answer away: it is left out, the next best one takes its place, and it is counted.
+ * and none) would give the answer away: it is left out, the next best one takes its place, and it is counted. What is an
+ * item's own is not compared: it is meant to have the answer.
  */
 import type { StoredReference } from '../../bank/bank.ts';
 import type { MemoryRecall } from '../../generate/recall.ts';
-import { chunkTokens } from '../../memory/profile.ts';
+import { type BodyProfile, chunkTokens, longestBody } from '../../memory/profile.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
+import { cutIntoChunks } from '../../retrieval/chunks.ts';
 import { overlapExceeds } from '../../train/data/overlap.ts';
 
 /** The paper's threshold. */
 export const defaultOverlap = 2 / 3;
 
-/** What an item gets. */
+/** A reference as an item reads it. */
+export interface GivenReference {
+  /** In the bank; null for a piece of an item's own passage. */
+  readonly id: number | null;
+  readonly text: string;
+  /** Body token ids. */
+  readonly tokens: readonly number[];
+}
+
+/** Pieces of an item's own passages. */
+export interface GoldReferences {
+  readonly references: readonly GivenReference[];
+  /** How many more pieces there are. */
+  readonly leftOut: number;
+}
+
+/**
+ * Cuts an item's own passages as the bank cuts documents, and gives the first `count` pieces.
+ * @example goldReferences(['Bees dance.'], tokenizer, profile, 5).references[0]?.text // 'Bees dance.'
+ */
+export function goldReferences(
+  passages: readonly string[],
+  tokenizer: Tokenizer,
+  profile: BodyProfile,
+  count: number,
+): GoldReferences {
+  const maxTokens = longestBody(profile);
+  const pieces = passages.flatMap((passage) => [...cutIntoChunks(passage, tokenizer, { maxTokens })]);
+  const references = pieces.slice(0, count).map(({ text, tokens }) => ({ id: null, text, tokens }));
+  return { references, leftOut: pieces.length - references.length };
+}
+
+/** What an item gets from the bank. */
 export interface ItemReferences {
   /** Best first; fewer than asked for where the bank has no more. */
   readonly references: readonly StoredReference[];

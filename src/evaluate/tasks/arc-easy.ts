@@ -1,4 +1,4 @@
-import { asked, choiceForm, lines, textChoices } from './forms.ts';
+import { asked, lines, textChoices, textForm } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** ARC, easy questions (Clark et al. 2018). */
@@ -8,5 +8,5 @@ export const arcEasy = defineTask({
   file: 'arc_easy/test.jsonl.gz',
   shots: 'arc_easy/train.jsonl.gz',
   line: lines.question,
-  form: ({ question, choices, answer }) => choiceForm(question, asked(question), choices, answer),
+  form: ({ question, choices, answer }) => textForm(question, asked(question), choices, answer),
 });

@@ -8,9 +8,11 @@ export const boolq = defineTask({
   file: 'boolq/validation.jsonl.gz',
   shots: 'boolq/train.jsonl.gz',
   line: lines.question.extend({ passage: fields.text }),
+  gold: ({ passage }) => [passage],
   form: ({ passage, question, choices, answer }) => {
     // One of the files has the question marks, the other has not.
     const whole = question.endsWith('?') ? question : `${question}?`;
-    return choiceForm(whole, `${passage}\n${asked(whole)}`, choices, answer);
+    const first = `${passage}\n`;
+    return { ...choiceForm(whole, `${first}${asked(whole)}`, choices, answer), passage: first };
   },
 });

@@ -13,5 +13,6 @@ export const cmmlu = defineTask({
     group: subject,
     prompts: [{ text: `${question.trim()}\n${lettered(choices)}答案：`, continuations: letters(choices.length) }],
     right: [answer],
+    answers: choices.slice(answer, answer + 1),
   }),
 });

@@ -1,4 +1,4 @@
-import { choiceForm, lettered, letters, lines, wordChoices } from './forms.ts';
+import { lettered, letterForm, lines, wordChoices } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** CommonsenseQA, answered by letter (Talmor et al. 2019). */
@@ -9,5 +9,5 @@ export const commonsenseqa = defineTask({
   shots: 'commonsenseqa/train.jsonl.gz',
   line: lines.question,
   form: ({ question, choices, answer }) =>
-    choiceForm(question, `Question: ${question}\n${lettered(choices)}Answer:`, letters(choices.length), answer),
+    letterForm(question, `Question: ${question}\n${lettered(choices)}Answer:`, choices, answer),
 });

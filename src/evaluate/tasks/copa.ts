@@ -1,4 +1,4 @@
-import { choiceForm, lines, wordChoices } from './forms.ts';
+import { lines, textForm, wordChoices } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** COPA: cause or effect (Roemmele et al. 2011). */
@@ -8,5 +8,5 @@ export const copa = defineTask({
   file: 'copa/validation.jsonl.gz',
   shots: 'own',
   line: lines.question,
-  form: ({ question, choices, answer }) => choiceForm(question, question, choices, answer),
+  form: ({ question, choices, answer }) => textForm(question, question, choices, answer),
 });

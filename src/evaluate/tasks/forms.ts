@@ -1,6 +1,6 @@
 /** Forms that several tasks share: lines of data sets, prompts. */
 import { z } from 'zod';
-import type { ChoiceForm, GeneratedForm } from './task.ts';
+import type { ChoiceForm, GeneratedForm, PassageFile } from './task.ts';
 
 const id = z.union([z.string(), z.number()]);
 const choices = z.array(z.string()).nonempty();
@@ -12,7 +12,16 @@ export const lines = {
   choices: z.object({ id, choices, answer }),
   question: z.object({ id, question: text, choices, answer }),
   answered: z.object({ id, question: text, answers: z.array(text) }),
+  /** About a passage in another file. */
+  answeredInContext: z.object({ id, question: text, answers: z.array(text), context_id: text }),
 } as const;
+
+const context = z.object({ context_id: text, text }).transform((line) => ({ key: line.context_id, text: line.text }));
+
+/** The passages of SQuAD's form: a file of contexts, which questions name. */
+export function contextsIn(file: string): PassageFile<{ readonly context_id: string }> {
+  return { file, passage: context, key: ({ context_id }) => context_id };
+}
 
 /** Everything else that a line may have. */
 export const fields = { id, text } as const;
@@ -27,9 +36,19 @@ export function askedInChinese(question: string): string {
   return `问题：${question}\n答案：`;
 }
 
-/** A prompt and texts of which one is right, each behind a space. */
-export function choiceForm(query: string, prompt: string, texts: readonly string[], right: number): ChoiceForm {
-  return { query, prompts: [{ text: prompt, continuations: texts.map((one) => ` ${one}`) }], right: [right] };
+/** A prompt and words of which one is right, each behind a space. */
+export function choiceForm(query: string, prompt: string, words: readonly string[], right: number): ChoiceForm {
+  return { query, prompts: [{ text: prompt, continuations: words.map((one) => ` ${one}`) }], right: [right] };
+}
+
+/** The same with texts that a reference could say. */
+export function textForm(query: string, prompt: string, texts: readonly string[], right: number): ChoiceForm {
+  return { ...choiceForm(query, prompt, texts, right), answers: texts.slice(right, right + 1) };
+}
+
+/** Texts that are answered by their letters. */
+export function letterForm(query: string, prompt: string, texts: readonly string[], right: number): ChoiceForm {
+  return { ...textForm(query, prompt, texts, right), ...choiceForm(query, prompt, letters(texts.length), right) };
 }
 
 /** The texts as "A. ...", a line each. */

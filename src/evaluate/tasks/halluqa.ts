@@ -12,5 +12,6 @@ export const halluqa = defineTask({
     query: question,
     prompts: [{ text: askedInChinese(question), continuations: choices }],
     right: [answer],
+    answers: choices.slice(answer, answer + 1),
   }),
 });

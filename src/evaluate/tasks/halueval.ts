@@ -21,13 +21,14 @@ export const haluevalQa = defineTask({
     right_answer: z.string(),
     hallucinated_answers: z.array(z.string()),
   }),
+  gold: ({ knowledge }) => [knowledge],
   form: ({ knowledge, question, right_answer, hallucinated_answers }) => {
-    const about = (answer: string) => `Knowledge: ${knowledge}\nQuestion: ${question}\nAnswer: ${answer}`;
-    const madeUp = hallucinated_answers.slice(0, 1);
-    return [
-      judged(about(right_answer), question, false),
-      ...madeUp.map((answer) => judged(about(answer), question, true)),
-    ];
+    const passage = `Knowledge: ${knowledge}\n`;
+    const about = (answer: string, isMadeUp: boolean): ChoiceForm => ({
+      ...judged(`${passage}Question: ${question}\nAnswer: ${answer}`, question, isMadeUp),
+      passage,
+    });
+    return [about(right_answer, false), ...hallucinated_answers.slice(0, 1).map((answer) => about(answer, true))];
   },
 });
 

@@ -1,4 +1,4 @@
-import { choiceForm, fields, lines, textChoices } from './forms.ts';
+import { fields, lines, textChoices, textForm } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** HellaSwag: how a scene goes on (Zellers et al. 2019). */
@@ -9,5 +9,5 @@ export const hellaswag = defineTask({
   shots: 'own',
   line: lines.choices.extend({ activity: fields.text, context: fields.text }),
   form: ({ activity, context, choices, answer }) =>
-    choiceForm(context, `${activity}: ${context.trim()}`, choices, answer),
+    textForm(context, `${activity}: ${context.trim()}`, choices, answer),
 });

@@ -1,4 +1,4 @@
-import { choiceForm, lettered, letters, lines, wordChoices } from './forms.ts';
+import { lettered, letterForm, lines, wordChoices } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** MedMCQA: questions of Indian medical entrance examinations, answered by letter (Pal et al. 2022). */
@@ -9,10 +9,5 @@ export const medmcqa = defineTask({
   shots: 'own',
   line: lines.question,
   form: ({ question, choices, answer }) =>
-    choiceForm(
-      question,
-      `Question: ${question}\nChoices:\n${lettered(choices)}Answer:`,
-      letters(choices.length),
-      answer,
-    ),
+    letterForm(question, `Question: ${question}\nChoices:\n${lettered(choices)}Answer:`, choices, answer),
 });

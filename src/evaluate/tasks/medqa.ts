@@ -1,4 +1,4 @@
-import { choiceForm, lettered, letters, lines, wordChoices } from './forms.ts';
+import { lettered, letterForm, lines, wordChoices } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** MedQA: questions of the American medical licensing examination, answered by letter (Jin et al. 2020). */
@@ -9,5 +9,5 @@ export const medqa = defineTask({
   shots: 'own',
   line: lines.question,
   form: ({ question, choices, answer }) =>
-    choiceForm(question, `Question: ${question}\n${lettered(choices)}Answer:`, letters(choices.length), answer),
+    letterForm(question, `Question: ${question}\n${lettered(choices)}Answer:`, choices, answer),
 });

@@ -1,4 +1,4 @@
-import { choiceForm, fields, lettered, letters, lines, wordChoices } from './forms.ts';
+import { fields, lettered, letterForm, lines, wordChoices } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** MMLU: 57 subjects, answered by letter; shots are of the same subject (Hendrycks et al. 2021). */
@@ -9,7 +9,7 @@ export const mmlu = defineTask({
   shots: 'mmlu/dev.jsonl.gz',
   line: lines.question.extend({ subject: fields.text }),
   form: ({ subject, question, choices, answer }) => ({
-    ...choiceForm(question, `${question.trim()}\n${lettered(choices)}Answer:`, letters(choices.length), answer),
+    ...letterForm(question, `${question.trim()}\n${lettered(choices)}Answer:`, choices, answer),
     group: subject,
   }),
 });

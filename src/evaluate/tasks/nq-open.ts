@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { answerForm, lines, shortAnswer } from './forms.ts';
 import { defineTask } from './task.ts';
 
@@ -8,5 +9,13 @@ export const nqOpen = defineTask({
   file: 'nq_open/nq_open.dev.jsonl.gz',
   shots: 'own',
   line: lines.answered,
+  // Another set has the paragraph of a part of these questions.
+  gold: {
+    file: 'nq_openbook_short/dev.jsonl.gz',
+    passage: z
+      .object({ question: z.string(), context: z.string() })
+      .transform(({ question, context }) => ({ key: question, text: context })),
+    key: ({ question }) => question,
+  },
   form: ({ question, answers }) => answerForm(question, answers),
 });

@@ -1,4 +1,4 @@
-import { choiceForm, lines, textChoices } from './forms.ts';
+import { lines, textChoices, textForm } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** OpenBookQA: the question is often the beginning of a sentence (Mihaylov et al. 2018). */
@@ -8,5 +8,5 @@ export const openbookqa = defineTask({
   file: 'openbookqa/test.jsonl.gz',
   shots: 'openbookqa/train.jsonl.gz',
   line: lines.question,
-  form: ({ question, choices, answer }) => choiceForm(question, question, choices, answer),
+  form: ({ question, choices, answer }) => textForm(question, question, choices, answer),
 });

@@ -1,4 +1,4 @@
-import { asked, choiceForm, lines, textChoices } from './forms.ts';
+import { asked, lines, textChoices, textForm } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** PIQA: how to do things (Bisk et al. 2020). */
@@ -8,5 +8,5 @@ export const piqa = defineTask({
   file: 'piqa/validation.jsonl.gz',
   shots: 'piqa/train.jsonl.gz',
   line: lines.question,
-  form: ({ question, choices, answer }) => choiceForm(question, asked(question), choices, answer),
+  form: ({ question, choices, answer }) => textForm(question, asked(question), choices, answer),
 });

@@ -17,8 +17,10 @@ export const pubmedqa = defineTask({
     contexts: z.array(z.string()),
     answer: z.enum(words),
   }),
-  form: ({ split, question, contexts, answer }) =>
-    split === 'test'
-      ? choiceForm(question, `Abstract: ${contexts.join('\n')}\n${asked(question)}`, words, words.indexOf(answer))
-      : [],
+  gold: ({ contexts }) => [contexts.join('\n\n')],
+  form: ({ split, question, contexts, answer }) => {
+    if (split !== 'test') return [];
+    const passage = `Abstract: ${contexts.join('\n')}\n`;
+    return { ...choiceForm(question, `${passage}${asked(question)}`, words, words.indexOf(answer)), passage };
+  },
 });

@@ -1,4 +1,4 @@
-import { asked, choiceForm, fields, lines, textChoices } from './forms.ts';
+import { asked, fields, lines, textChoices, textForm } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** SciQ: science questions, most with a supporting text (Welbl et al. 2017). */
@@ -8,6 +8,9 @@ export const sciq = defineTask({
   file: 'sciq/test_or_val.jsonl.gz',
   shots: 'own',
   line: lines.question.extend({ support: fields.text }),
-  form: ({ support, question, choices, answer }) =>
-    choiceForm(question, `${support.trimStart()}\n${asked(question)}`.trimStart(), choices, answer),
+  gold: ({ support }) => [support],
+  form: ({ support, question, choices, answer }) => {
+    const passage = `${support.trimStart()}\n`.trimStart();
+    return { ...textForm(question, `${passage}${asked(question)}`, choices, answer), passage };
+  },
 });

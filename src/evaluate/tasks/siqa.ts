@@ -1,4 +1,4 @@
-import { choiceForm, fields, lines, textChoices } from './forms.ts';
+import { fields, lines, textChoices, textForm } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** Social IQa: why people do what they do (Sap et al. 2019). */
@@ -9,5 +9,5 @@ export const siqa = defineTask({
   shots: 'own',
   line: lines.question.extend({ context: fields.text }),
   form: ({ context, question, choices, answer }) =>
-    choiceForm(`${context} ${question}`, `Q: ${context} ${question}\nA:`, choices, answer),
+    textForm(`${context} ${question}`, `Q: ${context} ${question}\nA:`, choices, answer),
 });

@@ -31,6 +31,10 @@ export interface ChoiceForm extends AnyForm {
   }[];
   /** Which are right, counted through all prompts. */
   readonly right: readonly number[];
+  /** The right ones as a reference could say them; none where they are letters, or yes and no. */
+  readonly answers?: readonly string[];
+  /** What every prompt begins with, if that is the item's own passage: left out where a reference says it. */
+  readonly passage?: string;
 }
 
 interface ContinuationForm extends AnyForm {
@@ -89,6 +93,18 @@ interface AnyLine {
   readonly id: string | number;
 }
 
+/** A file of passages that the lines of a task point into. */
+export interface PassageFile<Line> {
+  /** In the data folder. */
+  readonly file: string;
+  readonly passage: z.ZodType<{ readonly key: string; readonly text: string }>;
+  /** The key of a line's passage; the file need not have it. */
+  readonly key: (line: Line) => string;
+}
+
+/** Where the passages are that belong to an item: in its line, or in a file of their own. */
+export type GoldPassages<Line> = ((line: Line) => readonly string[]) | PassageFile<Line>;
+
 type Definition<Kind extends TaskKind, Line extends AnyLine> = KindSettings[Kind] & {
   /** What `--tasks` calls it. */
   readonly name: string;
@@ -102,16 +118,30 @@ type Definition<Kind extends TaskKind, Line extends AnyLine> = KindSettings[Kind
   readonly metrics: readonly [Metrics[Kind], ...Metrics[Kind][]];
   /** Where shots come from: a file of lines like its own, the file itself, or nowhere: a task that has none. */
   readonly shots: string | 'own' | null;
+  /** The items' own passages, for the modes that give them; a task whose items have none leaves it out. */
+  readonly gold?: GoldPassages<Line>;
 };
 
 /** A form, and the name that it has in reports. */
 export type ItemOf<Kind extends TaskKind> = Forms[Kind] & { readonly kind: Kind; readonly id: string };
 export type Item = { [Kind in TaskKind]: ItemOf<Kind> }[TaskKind];
 
-type TaskOf<Kind extends TaskKind> = Omit<Definition<Kind, AnyLine>, 'line' | 'form'> &
+/** Passages of items by their ids; an item without any is not there. */
+export type PassagesById = ReadonlyMap<string, readonly string[]>;
+
+interface TaskGold {
+  /** In the data folder; null where passages stand in the task's own file. */
+  readonly file: string | null;
+  /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
+  readonly read: (folder: string) => PassagesById;
+}
+
+type TaskOf<Kind extends TaskKind> = Omit<Definition<Kind, AnyLine>, 'line' | 'form' | 'gold'> &
   KindSettings[Kind] & {
     /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
     readonly read: (path: string) => ItemOf<Kind>[];
+    /** Null for a task whose items have no passages of their own. */
+    readonly gold: TaskGold | null;
   };
 
 /** A task of any kind. */
@@ -121,15 +151,36 @@ export type Task = { [Kind in TaskKind]: TaskOf<Kind> }[TaskKind];
 export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
   definition: Definition<Kind, Line>,
 ): TaskOf<Kind> {
-  const { line, form, ...task } = definition;
-  const read = (path: string): ItemOf<Kind>[] =>
-    readJsonLines(path, line).flatMap((one) => {
-      const formed = form(one);
-      const forms = (Array.isArray(formed) ? formed : [formed]) as readonly Forms[Kind][];
-      const idOf = (index: number) => (forms.length === 1 ? `${one.id}` : `${one.id}/${index}`);
-      return forms.map((each, index) => ({ ...each, kind: definition.kind, id: idOf(index) }));
+  const { line, form, gold, ...task } = definition;
+  const itemsOf = (one: Line): ItemOf<Kind>[] => {
+    const formed = form(one);
+    const forms = (Array.isArray(formed) ? formed : [formed]) as readonly Forms[Kind][];
+    const idOf = (index: number) => (forms.length === 1 ? `${one.id}` : `${one.id}/${index}`);
+    return forms.map((each, index) => ({ ...each, kind: definition.kind, id: idOf(index) }));
+  };
+  const read = (path: string): ItemOf<Kind>[] => readJsonLines(path, line).flatMap(itemsOf);
+  const readGold = (folder: string, of: GoldPassages<Line>): PassagesById => {
+    const passagesOf = typeof of === 'function' ? of : passagesIn(of, folder);
+    const entries = readJsonLines(join(folder, definition.file), line).flatMap((one) => {
+      const passages = passagesOf(one).filter((text) => text.trim() !== '');
+      return passages.length === 0 ? [] : itemsOf(one).map(({ id }) => [id, passages] as const);
     });
-  return { ...task, read } as unknown as TaskOf<Kind>;
+    return new Map(entries);
+  };
+  const taskGold: TaskGold | null =
+    gold === undefined
+      ? null
+      : { file: typeof gold === 'function' ? null : gold.file, read: (folder) => readGold(folder, gold) };
+  return { ...task, read, gold: taskGold } as unknown as TaskOf<Kind>;
+}
+
+/** The passage of each line, or none. */
+function passagesIn<Line>(of: PassageFile<Line>, folder: string): (line: Line) => readonly string[] {
+  const texts = new Map(readJsonLines(join(folder, of.file), of.passage).map(({ key, text }) => [key, text]));
+  return (line) => {
+    const text = texts.get(of.key(line));
+    return text === undefined ? [] : [text];
+  };
 }
 
 /** What of a task is measured. */
@@ -137,6 +188,8 @@ export interface TaskMaterial {
   readonly items: readonly Item[];
   /** What stands before the items of each group; no entry where nothing does. */
   readonly shots: ReadonlyMap<string, string>;
+  /** The items' own passages; null where nobody wants them or the task has none. */
+  readonly gold: PassagesById | null;
 }
 
 export interface MaterialOptions {
@@ -145,6 +198,8 @@ export interface MaterialOptions {
   /** Solved items before each prompt. */
   readonly shots: number;
   readonly seed: number;
+  /** Whether the items' own passages are wanted. */
+  readonly gold?: boolean;
 }
 
 /**
@@ -154,7 +209,7 @@ export interface MaterialOptions {
 export function readMaterial(
   task: Task,
   folder: string,
-  { limit, shots: wanted, seed }: MaterialOptions,
+  { limit, shots: wanted, seed, gold: isGoldWanted = false }: MaterialOptions,
 ): TaskMaterial {
   const draw = (file: string): Item[] => shuffle<Item>(task.read(join(folder, file)), seededRandom(seed));
   const drawn = draw(task.file);
@@ -164,10 +219,12 @@ export function readMaterial(
   if (items.length === 0) {
     throw new Memory3Error('usage', `${join(folder, task.file)} has no item of ${task.name} to measure with.`);
   }
-  if (count === 0 || task.shots === null) return { items, shots: new Map() };
+  const gold = isGoldWanted && task.gold !== null ? task.gold.read(folder) : null;
+  if (count === 0 || task.shots === null) return { items, shots: new Map(), gold };
   const source = isOwn ? drawn.slice(0, count) : draw(task.shots);
   const groups = new Set(items.map(({ group = '' }) => group));
-  return { items, shots: new Map([...groups].map((group) => [group, shotsOf(task.name, source, group, count)])) };
+  const shots = new Map([...groups].map((group) => [group, shotsOf(task.name, source, group, count)]));
+  return { items, shots, gold };
 }
 
 /** Solved items of a group, an empty line behind each. */

@@ -14,10 +14,12 @@ const line = z.object({
 const source = { kind: 'choice', file: 'truthfulqa/half_a.jsonl.gz', shots: 'own', line } as const;
 
 function form(question: string, choices: readonly string[], marks: readonly number[]): ChoiceForm {
+  const right = marks.flatMap((mark, index) => (mark === 1 ? [index] : []));
   return {
     query: question,
     prompts: [{ text: `Q: ${question}\nA:`, continuations: choices.map((choice) => ` ${choice}`) }],
-    right: marks.flatMap((mark, index) => (mark === 1 ? [index] : [])),
+    right,
+    answers: right.map((index) => choices[index] as string),
   };
 }
 

@@ -1,4 +1,4 @@
-import { answerForm, lines, shortAnswer } from './forms.ts';
+import { answerForm, contextsIn, lines, shortAnswer } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** XQuAD in English, without its passages (Artetxe et al. 2020). */
@@ -7,6 +7,7 @@ export const xquadEn = defineTask({
   name: 'xquad_en',
   file: 'xquad/test-en.qas.jsonl.gz',
   shots: 'own',
-  line: lines.answered,
+  line: lines.answeredInContext,
+  gold: contextsIn('xquad/test-en.contexts.jsonl.gz'),
   form: ({ question, answers }) => answerForm(question, answers),
 });

@@ -1,4 +1,4 @@
-import { answerFormInChinese, lines, shortAnswer } from './forms.ts';
+import { answerFormInChinese, contextsIn, lines, shortAnswer } from './forms.ts';
 import { defineTask } from './task.ts';
 
 /** XQuAD in Chinese, without its passages (Artetxe et al. 2020). */
@@ -7,6 +7,7 @@ export const xquadZh = defineTask({
   name: 'xquad_zh',
   file: 'xquad/test-zh.qas.jsonl.gz',
   shots: 'own',
-  line: lines.answered,
+  line: lines.answeredInContext,
+  gold: contextsIn('xquad/test-zh.contexts.jsonl.gz'),
   form: ({ question, answers }) => answerFormInChinese(question, answers),
 });
