@@ -52,6 +52,33 @@ describe('continuations', () => {
     }
     assert.equal(context.length(1), 0, 'the context is what it was');
     assert.deepEqual(await continuationLikelihoods(context, batch), likelihoods);
+    await assert.rejects(continuationLikelihoods(context, batch.slice(1)), { code: 'usage' });
+    await assert.rejects(continuationLikelihoods(context, [...batch.slice(1), { prompt: [], continuations: [[1]] }]), {
+      code: 'usage',
+    });
+  });
+
+  it('are the same one behind the other in one sequence, prompts longer than a run among them', async () => {
+    const text = 'the theory of the thing is the answer to the question '.repeat(8);
+    const batch = [0, 900, 20, 300, 5, 40].map((start, index) =>
+      encodeContinuations(tiny.tokenizer, index === 1 ? text.repeat(4) : text.slice(start, start + 60 + 9 * index), [
+        ' the thing',
+        ' a',
+        ' the answer to the question',
+      ]),
+    );
+    assert.ok((batch[1]?.prompt.length ?? 0) > 512, 'several runs');
+    await using context = await ReadingContext.open(model, { memory: null });
+    await context.begin([3, 4, 5]);
+    const likelihoods = await continuationLikelihoods(context, batch);
+    assert.equal(context.length(), 3);
+    for (const [index, { prompt, continuations }] of batch.entries()) {
+      for (const [choice, continuation] of continuations.entries()) {
+        const expected = await plain([3, 4, 5, ...prompt, ...continuation], 3 + prompt.length);
+        const got = likelihoods[index]?.[choice]?.logLikelihood ?? 0;
+        assert.ok(Math.abs(-got - expected) < 1e-3, `prompt ${index}: ${got}, not ${-expected}`);
+      }
+    }
   });
 
   it('are greedy where greedy decoding writes them', async () => {
@@ -83,4 +110,14 @@ it('a text in runs has the likelihood of the text at once', async () => {
   await using context = await ReadingContext.open(model, { memory: null });
   const nats = await textLikelihood(context, tokens);
   assert.ok(Math.abs(nats - (await plain(tokens, 1))) < 1e-3 * tokens.length);
+
+  const changes: number[] = [];
+  context.rewind(0);
+  const beforeRun = async (start: number) => void changes.push(start);
+  const later = await textLikelihood(context, tokens, { first: 100, run: 64, beforeRun });
+  assert.ok(Math.abs(later - (await plain(tokens, 100))) < 1e-3 * tokens.length);
+  assert.deepEqual(
+    changes,
+    Array.from({ length: Math.ceil((tokens.length - 1) / 64) }, (_, run) => 64 * run),
+  );
 });

@@ -4,17 +4,22 @@
  *   log P(continuation | prompt) = sum over its tokens
  *
  * Prompt and continuation are encoded together; the continuation's tokens are those behind as many as the prompt alone has.
- * A batch reads all prompts side by side, each once; then the longest continuation of every prompt, and back, and the next
- * one. So a prompt that several choices share is computed once, what is read side by side is of about the same length, and
- * the shots that a whole task shares stand in the context already.
+ * A prompt and all its continuations are one tree (`memory/branches.ts`): one run reads the prompt once and each
+ * continuation behind it, up to the last token, which nothing comes after. Several such trees stand side by side in one
+ * sequence as long as they see the same things before them, so runs have a full length and no padding; where each has
+ * memories of its own, each has a sequence of its own. Likelihoods come out of the hidden vectors that a token follows, and
+ * of those alone. What a whole task begins with (shots) stands in the context already.
  */
-import type { Logits, ReadingContext } from '../../memory/context.ts';
+import { Memory3Error } from '../../errors.ts';
+import { layOut, type TextTree } from '../../memory/branches.ts';
+import type { ReadingContext } from '../../memory/context.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
-import { isLikeliest, negativeLogLikelihood } from '../likelihood.ts';
+import { likelihoodsBehind, type TokenInContext } from '../likelihood.ts';
+import { promptRun, readRuns } from './prompt-runs.ts';
 
 /** A prompt and what might stand behind it, as token ids. */
 export interface PromptWithContinuations {
-  /** At least one token, unless the context has read some. */
+  /** At least one token. */
   readonly prompt: readonly number[];
   /** Each of at least one token. */
   readonly continuations: readonly (readonly number[])[];
@@ -52,10 +57,15 @@ export function encodeContinuations(
   };
 }
 
+/** Tokens of trees that stand side by side in one sequence. */
+const packTokens = 256;
+
 /**
  * Likelihoods of every continuation of a batch; the context is then what it was before.
- * @param context as many sequences as there are prompts, with what stands before them read and their memories in use
+ * @param context with what stands before the prompts read and memories in use: of as many sequences as there are prompts, each
+ * for one, or of a single one for all
  * @returns for each prompt its continuations', in order
+ * @throws Memory3Error "usage" for an empty prompt or continuation, or another number of sequences
  * @example
  * await using context = await ReadingContext.open(model, { memory: null });
  * const [likelihoods] = await continuationLikelihoods(context, [encodeContinuations(tokenizer, 'Two and two are', [' four', ' five'])]);
@@ -64,64 +74,123 @@ export async function continuationLikelihoods(
   context: ReadingContext,
   batch: readonly PromptWithContinuations[],
 ): Promise<ContinuationLikelihood[][]> {
-  const before = batch.map((_, element) => context.length(element));
-  const afterPrompts = await context.extend(batch.map(({ prompt }) => prompt));
-  const behind = batch.map((_, element) => context.length(element));
-  const results: ContinuationLikelihood[][] = batch.map(() => []);
-  const orders = batch.map(({ continuations }) => longestFirst(continuations));
-  for (let turn = 0; turn < Math.max(...orders.map(({ length }) => length)); turn++) {
-    const targets = batch.map(({ continuations }, element) => continuations[orders[element]?.[turn] ?? -1] ?? []);
-    const read = targets.map((target) => target.slice(0, -1));
-    const rest = read.some(({ length }) => length > 0) ? await context.extend(read, 'all') : null;
-    let row = 0;
-    for (const [element, target] of targets.entries()) {
-      context.rewind(behind[element] as number, element);
-      const index = orders[element]?.[turn];
-      if (index === undefined) continue;
-      const places = target.map((_, i): [Logits, number] =>
-        i === 0 ? [afterPrompts, element] : [rest as Logits, row++],
-      );
-      (results[element] as ContinuationLikelihood[])[index] = likelihoodOf(target, places);
-    }
+  for (const { prompt, continuations } of batch) {
+    if ([prompt, ...continuations].every(({ length }) => length > 0)) continue;
+    throw new Memory3Error('usage', 'An empty text has no likelihood, and nothing can be likely behind one.');
   }
-  for (const [element, length] of before.entries()) context.rewind(length, element);
+  if (context.batch === batch.length) {
+    return (
+      await forestLikelihoods(
+        context,
+        batch.map((one) => [one]),
+      )
+    ).flat();
+  }
+  if (context.batch !== 1) {
+    throw new Memory3Error('usage', `A context of ${context.batch} sequences cannot read ${batch.length} prompts.`);
+  }
+  const results: ContinuationLikelihood[][] = [];
+  for (const pack of packsOf(batch)) results.push(...((await forestLikelihoods(context, [pack]))[0] ?? []));
   return results;
 }
 
-/** Indices of the texts, those with most tokens first. */
-function longestFirst(texts: readonly (readonly number[])[]): number[] {
-  const length = (index: number) => texts[index]?.length ?? 0;
-  return [...texts.keys()].sort((a, b) => length(b) - length(a));
-}
-
-/** @param places for each token the logits before it */
-function likelihoodOf(
-  tokens: readonly number[],
-  places: readonly (readonly [Logits, number])[],
-): ContinuationLikelihood {
-  let logLikelihood = 0;
-  let greedy = true;
-  for (const [index, token] of tokens.entries()) {
-    const [logits, row] = places[index] as readonly [Logits, number];
-    logLikelihood -= negativeLogLikelihood(logits, row, token);
-    greedy &&= isLikeliest(logits, row, token);
+/** Neighbours together, up to so many tokens; a longer one alone. */
+function packsOf(batch: readonly PromptWithContinuations[]): PromptWithContinuations[][] {
+  const packs: PromptWithContinuations[][] = [];
+  let room = 0;
+  for (const one of batch) {
+    const size = layOut([treeOf(one)]).tokens.length;
+    if (size > room) {
+      packs.push([]);
+      room = packTokens;
+    }
+    packs.at(-1)?.push(one);
+    room -= size;
   }
-  return { logLikelihood, tokens: tokens.length, greedy };
+  return packs;
 }
 
-/** Tokens of a text that are read in one run: logits of every one of them are held. */
-const textRun = 128;
+/** The last token of a continuation is not read. */
+function treeOf({ prompt, continuations }: PromptWithContinuations): TextTree {
+  return { tokens: prompt, branches: continuations.map((one) => ({ tokens: one.slice(0, -1) })) };
+}
 
 /**
- * Negative log-likelihood of a text's tokens after the first, nats, summed.
+ * One run, after those that read the beginnings of long prompts.
+ * @param forests the prompts of each sequence; several of them together are no longer than a run
+ */
+async function forestLikelihoods(
+  context: ReadingContext,
+  forests: readonly (readonly PromptWithContinuations[])[],
+): Promise<ContinuationLikelihood[][][]> {
+  const before = forests.map((_, element) => context.length(element));
+  const alone = forests.map(([first, ...others]) => (others.length === 0 ? (first?.prompt ?? []) : []));
+  const rests = await readRuns(context, alone, 1);
+  const shortened = forests.map((forest, element) => {
+    const [first, ...others] = forest;
+    if (first === undefined || others.length > 0) return forest;
+    return [{ ...first, prompt: rests[element] as readonly number[] }];
+  });
+  const layouts = shortened.map((forest) => layOut(forest.map(treeOf)));
+  const hidden = await context.readBranches(layouts);
+  for (const [element, length] of before.entries()) context.rewind(length, element);
+
+  const wanted: TokenInContext[] = [];
+  for (const [element, forest] of shortened.entries()) {
+    const segments = layouts[element]?.segments.values();
+    const nextStart = () => element * hidden.length + (segments?.next().value?.offset as number);
+    for (const { prompt, continuations } of forest) {
+      const promptEnd = nextStart() + prompt.length - 1;
+      for (const tokens of continuations) {
+        const start = nextStart();
+        for (const [i, token] of tokens.entries()) wanted.push({ row: i === 0 ? promptEnd : start + i - 1, token });
+      }
+    }
+  }
+  const likelihoods = await likelihoodsBehind(context.model, hidden, wanted);
+  let next = 0;
+  return forests.map((forest) =>
+    forest.map(({ continuations }) =>
+      continuations.map(({ length }) => {
+        const own = likelihoods.slice(next, next + length);
+        next += length;
+        return {
+          logLikelihood: own.reduce((sum, { logLikelihood }) => sum + logLikelihood, 0),
+          tokens: length,
+          greedy: own.every(({ isLikeliest }) => isLikeliest),
+        };
+      }),
+    ),
+  );
+}
+
+export interface TextLikelihoodOptions {
+  /** So many of the text's first tokens are read but do not count; default 1, which nothing stands before. */
+  readonly first?: number;
+  /** Tokens that are read in one run; default 128. */
+  readonly run?: number;
+  /** Is waited for before each run, with the place of its first token. */
+  readonly beforeRun?: (start: number) => Promise<void>;
+}
+
+/**
+ * Negative log-likelihood of a text, nats, summed over those of its tokens that count.
  * @param context of one sequence, with what stands before the text read
  */
-export async function textLikelihood(context: ReadingContext, tokens: readonly number[]): Promise<number> {
+export async function textLikelihood(
+  context: ReadingContext,
+  tokens: readonly number[],
+  { first = 1, run = promptRun / 2, beforeRun }: TextLikelihoodOptions = {},
+): Promise<number> {
   let nats = 0;
-  for (let start = 0; start < tokens.length - 1; start += textRun) {
-    const run = tokens.slice(start, Math.min(start + textRun, tokens.length - 1));
-    const logits = await context.extend([run], 'all');
-    for (const row of run.keys()) nats += negativeLogLikelihood(logits, row, tokens[start + row + 1] as number);
+  for (let start = 0; start < tokens.length - 1; start += run) {
+    await beforeRun?.(start);
+    const read = tokens.slice(start, Math.min(start + run, tokens.length - 1));
+    const hidden = await context.extendHidden([read]);
+    const wanted = [...read.keys()]
+      .filter((row) => start + row + 1 >= first)
+      .map((row) => ({ row, token: tokens[start + row + 1] as number }));
+    for (const { logLikelihood } of await likelihoodsBehind(context.model, hidden, wanted)) nats -= logLikelihood;
   }
   return nats;
 }

@@ -22,13 +22,14 @@ import {
   continuationLikelihoods,
   encodeContinuations,
   type PromptWithContinuations,
-  textLikelihood,
 } from './continuations.ts';
 import type { EvaluationMemories } from './memories.ts';
 import { answerScores, choiceScores, type Scores } from './metrics.ts';
 import type { Mode } from './modes.ts';
+import { readRuns } from './prompt-runs.ts';
 import type { ItemRecord } from './records.ts';
 import { type GivenReference, type GoldReferences, goldReferences, type ReferenceFinder } from './references.ts';
+import { type TextReferences, textNats, textReferences } from './texts.ts';
 
 /** What measures. */
 export interface EvaluationParts {
@@ -58,8 +59,6 @@ export interface MeasuredBatch {
 /** Sequences that are read side by side, and how many tokens their prompts have together. */
 const widest = 16;
 const batchTokens = 1024;
-/** Prompts are read in runs of so many tokens. */
-const promptRun = 256;
 
 /** The items of each batch, in the order in which they are measured. */
 export function batchesOf({ task, material, mode }: Measurement, tokenizer: Tokenizer): Item[][] {
@@ -99,6 +98,8 @@ interface Prepared {
   readonly item: Item;
   readonly references: readonly GivenReference[];
   readonly leftOut: number;
+  /** Of a text in a mode that recalls. */
+  readonly byChunk?: TextReferences['byChunk'];
   /** Pieces of its own passages, of a mode that gives these; null if it has none. */
   readonly gold?: GoldReferences | null;
   /** A sequence each; of a text its tokens are the only continuation. */
@@ -160,9 +161,9 @@ async function prepare(
 /** What the mode gives an item. */
 async function referencesOf(
   { tokenizer, finder, memories }: EvaluationParts,
-  { material, mode }: Measurement,
+  { task, material, mode }: Measurement,
   item: Item,
-): Promise<Pick<Prepared, 'references' | 'leftOut' | 'gold'>> {
+): Promise<Pick<Prepared, 'references' | 'leftOut' | 'gold' | 'byChunk'>> {
   if (mode.references === 0) return { references: [], leftOut: 0 };
   if (mode.gold) {
     const passages = material.gold?.get(item.id);
@@ -171,6 +172,10 @@ async function referencesOf(
     return { references: gold.references, leftOut: 0, gold };
   }
   if (finder === null) throw new Memory3Error('usage', `The mode ${mode.name} needs a bank.`);
+  if (item.kind === 'perplexity' && task.kind === 'perplexity') {
+    const tokens = tokenizer.encode(item.text).slice(0, task.tokens);
+    return await textReferences(finder, tokenizer, mode, item.id, tokens);
+  }
   return await finder.find(item.id, { query: item.query, text: textOf(item) }, mode.references);
 }
 
@@ -231,24 +236,16 @@ async function measured(
   const sequences = items.flatMap((one) => one.sequences);
   const profile = mode.kind === 'memory' ? memories?.profileOf(mode) : undefined;
   const memory = profile === undefined ? null : { profile, memories: mode.references };
-  await using context = await ReadingContext.open(model, { memory, batch: sequences.length });
+  // Without memories of their own, prompts with continuations stand behind each other in one sequence.
+  const isOne = memory === null && (task.kind === 'choice' || task.kind === 'continuation');
+  await using context = await ReadingContext.open(model, { memory, batch: isOne ? 1 : sequences.length });
   await context.begin(beginning);
+  if (task.kind === 'perplexity') return [await measuredText(context, memories, mode, items[0] as Prepared)];
   if (memories !== null && mode.kind === 'memory') await useMemories(context, memories, mode, items);
-  if (task.kind === 'perplexity') {
-    const [text] = sequences as [PromptWithContinuations];
-    await readRuns(context, [text.prompt], 0);
-    const tokens = text.continuations[0] ?? [];
-    const nats = await textLikelihood(context, tokens);
-    const scored = Math.max(1, tokens.length - 1);
-    return [{ scores: { perplexity: nats / scored }, weight: scored }];
-  }
-  const rests = await readRuns(
-    context,
-    sequences.map(({ prompt }) => prompt),
-    1,
-  );
   if (task.kind === 'generated') {
-    const written = await greedyAnswers(context, tokenizer, (await context.extend(rests)).data, task);
+    const prompts = sequences.map(({ prompt }) => prompt);
+    const { data } = await context.extend(await readRuns(context, prompts, 1));
+    const written = await greedyAnswers(context, tokenizer, data, task);
     return items.map(({ item }, index) => {
       const answer = written[index] as string;
       const right = item.kind === 'generated' ? item.answers : [];
@@ -256,8 +253,7 @@ async function measured(
       return { scores: chosen(task, scores), weight: 1, answer };
     });
   }
-  const shortened = sequences.map(({ continuations }, index) => ({ prompt: rests[index] ?? [], continuations }));
-  const likelihoods = await continuationLikelihoods(context, shortened);
+  const likelihoods = await continuationLikelihoods(context, sequences);
   let next = 0;
   return items.map(({ item, sequences: own }) => {
     const ofItem = likelihoods.slice(next, next + own.length).flat();
@@ -265,6 +261,22 @@ async function measured(
     const logLikelihoods = ofItem.map(({ logLikelihood }) => logLikelihood);
     return { scores: chosen(task, likelihoodScores(item, ofItem)), weight: 1, logLikelihoods };
   });
+}
+
+async function measuredText(
+  context: ReadingContext,
+  memories: EvaluationMemories | null,
+  mode: Mode,
+  { sequences: [text], byChunk = [] }: Prepared,
+): Promise<Result> {
+  const { prompt: before, continuations } = text as PromptWithContinuations;
+  const tokens = continuations[0] ?? [];
+  const load = async (own: EvaluationMemories, chunk: number) =>
+    await context.useMemories(await own.load(mode, byChunk[chunk] ?? []));
+  const useMemories = memories !== null && mode.kind === 'memory' ? (chunk: number) => load(memories, chunk) : null;
+  const nats = await textNats(context, { tokens, before, useMemories });
+  const weight = Math.max(1, tokens.length - 1);
+  return { scores: { perplexity: nats / weight }, weight };
 }
 
 function likelihoodScores(item: Item, likelihoods: readonly ContinuationLikelihood[]): Scores {
@@ -292,25 +304,6 @@ async function useMemories(
     const loaded = await memories.load(mode, references);
     for (const _ of sequences) await context.useMemories(loaded, element++);
   }
-}
-
-/**
- * Reads prompts in runs, so that no run of a long one needs scores of everything with everything.
- * @param kept tokens at least that are left unread of each prompt that has any
- * @returns what is left
- */
-async function readRuns(
-  context: ReadingContext,
-  prompts: readonly (readonly number[])[],
-  kept: number,
-): Promise<(readonly number[])[]> {
-  let rests = [...prompts];
-  while (rests.some(({ length }) => length > (kept === 0 ? 0 : promptRun))) {
-    const runs = rests.map((rest) => rest.slice(0, Math.min(promptRun, Math.max(0, rest.length - kept))));
-    await context.extend(runs);
-    rests = rests.map((rest, index) => rest.slice(runs[index]?.length));
-  }
-  return rests;
 }
 
 function heldBy(item: Item, references: readonly GivenReference[]): boolean | null {
