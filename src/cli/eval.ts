@@ -1,15 +1,20 @@
 /** `memory3 eval`: what memory is worth to a model on public tasks, against no references and references as text. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { type Evaluated, evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
 import { type Mode, mostRecalled, mostReferences, parseModes } from '../evaluate/eval/modes.ts';
 import { defaultOverlap } from '../evaluate/eval/references.ts';
-import { type Cell, type Difference, isBetter } from '../evaluate/eval/summary.ts';
+import { reportRun, summaryOf } from '../evaluate/eval/report.ts';
+import { readStoredRun } from '../evaluate/eval/stored-run.ts';
 import { tasks } from '../evaluate/tasks/all.ts';
 import { recalledMemories } from '../generate/recall.ts';
 import { openModel, openWorkspace } from '../generate/workspace.ts';
+import { takeLock } from '../lock.ts';
 import { type AddCommand, newCommand, terminalOf } from './command.ts';
+import { printEvaluation } from './eval-tables.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
   addBankFlag,
@@ -22,11 +27,12 @@ import {
   workspaceOptions,
 } from './options.ts';
 import { showFetching } from './pull.ts';
-import { type Terminal, table } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
 
 interface EvalFlags extends ModelFlags, BankFlags {
   readonly run?: string;
   readonly data?: string;
+  readonly compare?: string;
   readonly tasks: string;
   readonly modes: string;
   readonly limit: Limits;
@@ -65,9 +71,14 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     'eval --run runs/first --data data --tasks arc_easy,squad --modes none,memory,rag --bank general',
     'eval --run runs/more --data data --tasks nq_open --modes none,memory:5,memory:5:storage=f16,rag:1,rag:3,rag:5,rag:7',
     'eval --run runs/plain --data data --modes none --limit 50,arc_easy=200,mmlu=200 --json',
+    'eval --run runs/first --compare runs/larger',
   ])
     .option('--run <folder>', 'keeps what is measured: the same command goes on after an interruption')
-    .option('--data <folder>', "folder of the data sets' folders")
+    .option(
+      '--data <folder>',
+      "folder of the data sets' folders; without it nothing is measured, and what the run has is reported",
+    )
+    .option('--compare <folder>', "another run's folder: puts it beside this one")
     .option('--tasks <names>', `with commas between them: ${names.join(', ')}`, names.join(','))
     .option(
       '--modes <modes>',
@@ -98,7 +109,9 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     .addOption(number('--seed <n>', 'draws items and shots', shape.seed).default(defaults.seed));
   addModelFlags(addBankFlag(command)).action(async (flags: EvalFlags) => {
     const terminal = terminalOf(flags);
-    const [folder, data] = [given(flags.run, '--run'), given(flags.data, '--data')];
+    const folder = given(flags.run, '--run');
+    if (flags.data === undefined) return await reportOnly(command, folder, flags.compare, terminal);
+    const { data, compare } = flags;
     const signal = interrupt.signal();
     const modes = parseModes(flags.modes, flags.memories);
     await using evaluated = await open(flags, modes, terminal, signal);
@@ -106,11 +119,12 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     const { limit, shots, seed, documentStart, overlap } = flags;
     const wanted = flags.tasks.split(',').map((name) => name.trim()) as [string, ...string[]];
     const request = { folder, data, modes, tasks: wanted, ...limit, shots, seed, documentStart, overlap, signal };
-    for await (const event of evaluate(evaluated, request)) {
+    const others = compare === undefined ? {} : { compare };
+    for await (const event of evaluate(evaluated, { ...request, ...others })) {
       if (event.kind === 'batch') {
         const detail = `${event.task} ${event.mode} ${event.tokensPerSecond.toFixed(0)} tokens/s`;
         progress.update(event.done, event.total, detail);
-      } else terminal.results(event.cells, () => describeCells(event.cells));
+      } else printEvaluation(event, terminal);
     }
   });
   command.hook('preSubcommand', refuseFlags);
@@ -119,12 +133,40 @@ export function addEval(program: Command, interrupt: Interrupt): void {
 
 /** Flags in front of a subcommand would be read by nobody. */
 function refuseFlags(command: Command, subcommand: Command): void {
-  const given = command.options.find((option) => command.getOptionValueSource(option.attributeName()) === 'cli');
-  if (given === undefined) return;
+  const flag = givenFlag(command, []);
+  if (flag === undefined) return;
   const name = `${command.name()} ${subcommand.name()}`;
-  throw new Memory3Error('usage', `The flag ${given.long} stands in front of "${subcommand.name()}".`, {
+  throw new Memory3Error('usage', `The flag ${flag} stands in front of "${subcommand.name()}".`, {
     remedy: `Put the flags behind it: memory3 ${name} ...`,
   });
+}
+
+/** Reports what a run has, without measuring; with another run it must have everything. */
+async function reportOnly(
+  command: Command,
+  folder: string,
+  compare: string | undefined,
+  terminal: Terminal,
+): Promise<void> {
+  const needless = givenFlag(command, ['run', 'compare', 'json']);
+  if (needless !== undefined || !existsSync(join(folder, 'config.json'))) given(undefined, '--data');
+  const run = readStoredRun(folder);
+  if (compare !== undefined && !run.complete) {
+    throw new Memory3Error('usage', `The run ${folder} is not finished, so it cannot be compared yet.`, {
+      remedy: 'Go on with it: the same command that began it, with --data.',
+    });
+  }
+  using _ = takeLock(join(folder, 'run.lock'), `The evaluation ${folder}`);
+  const summary = summaryOf(run);
+  const report = await reportRun(run, summary, compare);
+  const cells = compare === undefined ? summary : { cells: [], averages: [] };
+  printEvaluation({ ...report, ...cells }, terminal);
+}
+
+/** A flag that stands on the command line, and is not among those named. */
+function givenFlag(command: Command, except: readonly string[]): string | undefined {
+  const isGiven = (name: string) => !except.includes(name) && command.getOptionValueSource(name) === 'cli';
+  return command.options.find((option) => isGiven(option.attributeName()))?.long ?? undefined;
 }
 
 /** Commander would ask for a required flag of this command in its subcommands too. */
@@ -148,48 +190,4 @@ async function open(
     fetch: fetching.options,
     onNotice: (message) => terminal.notice(message),
   });
-}
-
-/** A line for each cell; what is left out is said where something is. */
-function describeCells(cells: readonly Cell[]): string {
-  return table(
-    ['task', 'metric', 'mode', 'value', '95 %', 'items', 'differences', 'remarks'],
-    cells.map((cell) => [
-      cell.task,
-      cell.metric,
-      cell.mode,
-      decimal(cell.value),
-      `${decimal(cell.low)} to ${decimal(cell.high)}`,
-      String(cell.items),
-      cell.differences.map((difference) => describeDifference(cell, difference)).join('; '),
-      remarks(cell).join(', '),
-    ]),
-  );
-}
-
-function describeDifference({ metric }: Cell, difference: Difference): string {
-  const { to, value, low, high } = difference;
-  const amount = `${signed(value)} (${signed(low)} to ${signed(high)})`;
-  const better = isBetter(metric, difference);
-  return `${better === null ? 'within noise of' : better ? 'better than' : 'worse than'} ${to}: ${amount}`;
-}
-
-function remarks({ tooLong, leftOut, short, held, heldOf, noGold, goldLeftOut, items }: Cell): string[] {
-  if (items === 0 && noGold > 0) return ['no gold passages'];
-  return [
-    ...(held === null ? [] : [`answer in a reference: ${held} of ${heldOf}`]),
-    ...(noGold === 0 ? [] : [`without a gold passage: ${noGold}`]),
-    ...(goldLeftOut === 0 ? [] : [`pieces of gold passages left out: ${goldLeftOut}`]),
-    ...(leftOut === 0 ? [] : [`overlapping references left out: ${leftOut}`]),
-    ...(short === 0 ? [] : [`with fewer references: ${short}`]),
-    ...(tooLong === 0 ? [] : [`too long: ${tooLong}`]),
-  ];
-}
-
-function decimal(value: number): string {
-  return Number.isNaN(value) ? '-' : value.toFixed(3);
-}
-
-function signed(value: number): string {
-  return `${value > 0 ? '+' : ''}${decimal(value)}`;
 }

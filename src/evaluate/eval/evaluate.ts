@@ -3,19 +3,24 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { StoredReference } from '../../bank/bank.ts';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import type { Answerer } from '../../generate/answer.ts';
 import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
 import { profileIdentity } from '../../memory/choose-profile.ts';
+import { parameterCount } from '../../train/scratch/new-model.ts';
 import { taskNamed } from '../tasks/all.ts';
 import { readMaterial, type Task } from '../tasks/task.ts';
 import { type EvaluationFolder, fileHash, openEvaluationFolder } from './eval-folder.ts';
+import { examplesOf } from './examples.ts';
 import { batchesOf, type EvaluationParts, type Measurement, measureBatch } from './measure.ts';
 import { EvaluationMemories } from './memories.ts';
 import { type Mode, mostRecalled } from './modes.ts';
 import type { ItemRecord } from './records.ts';
 import { defaultOverlap, ReferenceFinder } from './references.ts';
-import { type Cell, summarise } from './summary.ts';
+import { type RunReport, reportRun, summaryOf } from './report.ts';
+import { readStoredRun } from './stored-run.ts';
+import type { Cell } from './summary.ts';
 
 export const evaluationOptionsSchema = z.strictObject({
   /** Names of tasks, in the order of the report. */
@@ -41,6 +46,8 @@ export interface EvaluationRequest extends EvaluationOptions {
   /** Where the data sets' folders are. */
   readonly data: string;
   readonly modes: readonly Mode[];
+  /** Another run's folder, with which this one is compared at the end. */
+  readonly compare?: string;
   /** Stops between two batches. */
   readonly signal?: AbortSignal;
 }
@@ -56,19 +63,25 @@ export interface BatchEvent {
   readonly tokensPerSecond: number;
 }
 
-export type EvaluationEvent = BatchEvent | { readonly kind: 'summary'; readonly cells: readonly Cell[] };
+/** Everything is measured, and the report written. */
+export interface SummaryEvent extends RunReport {
+  readonly kind: 'summary';
+  readonly cells: readonly Cell[];
+}
+
+export type EvaluationEvent = BatchEvent | SummaryEvent;
 
 /** What is evaluated: a model, with a bank unless all modes do without. */
 export type Evaluated = OpenedModel & Pick<Answerer, 'recall'> & Partial<Pick<Workspace, 'bank'>>;
 
 /**
- * Evaluates, or goes on with an evaluation.
+ * Evaluates, or goes on with an evaluation. At the end, and when it is interrupted, a report is in the folder (`report.ts`).
  * @throws Memory3Error "usage" for unknown tasks, too few shots or no references to recall; "mismatch" if the folder is of
  *   another evaluation; "not-found" or "damaged" for data; "locked"; "disk"; the signal's reason.
  */
 export async function* evaluate(
   evaluated: Evaluated,
-  { folder: path, data, modes, signal, ...given }: EvaluationRequest,
+  { folder: path, data, modes, compare, signal, ...given }: EvaluationRequest,
 ): AsyncGenerator<EvaluationEvent, void> {
   const options = checkOptions(evaluationOptionsSchema, given);
   const tasks = options.tasks.map(taskNamed);
@@ -87,6 +100,17 @@ export async function* evaluate(
     data: tasks.map((task) => filesOf(task, data, options.shots, gold)),
     ...(await identityOf(evaluated)),
   });
+  // Read before hours of measuring, so that a wrong folder is named now.
+  if (compare !== undefined) readStoredRun(compare);
+  const saveExamples = () => {
+    const byTask = Map.groupBy(folder.records, ({ task }) => task);
+    const find = (id: number) => referenceIn(evaluated.bank, id);
+    const names = modes.map(({ name }) => name);
+    const all = tasks.map((task, index) =>
+      examplesOf(task, materials[index]?.items ?? [], byTask.get(task.name) ?? [], names, find),
+    );
+    folder.saveExamples(all);
+  };
   const total = materials.reduce((sum, { items }) => sum + items.length * modes.length, 0);
   let done = 0;
   for (const [index, task] of tasks.entries()) {
@@ -97,7 +121,12 @@ export async function* evaluate(
       for (const batch of batchesOf(measurement, parts.tokenizer)) {
         const isKnown = known(folder, done, task, mode, batch);
         if (!isKnown) {
-          signal?.throwIfAborted();
+          if (signal?.aborted === true) {
+            saveExamples();
+            const stored = readStoredRun(path);
+            await reportRun(stored, summaryOf(stored));
+            throw signal.reason;
+          }
           folder.keep(done);
           const started = performance.now();
           const { records, tokens } = await measureBatch(parts, measurement, batch);
@@ -111,9 +140,21 @@ export async function* evaluate(
     }
   }
   if (folder.records.length > done) throw unexpected(path, done);
-  const cells = summarise(folder.records, tasks, modes, options.seed);
-  folder.saveSummary(cells);
-  yield { kind: 'summary', cells };
+  const run = { ...readStoredRun(path), complete: true };
+  const summary = summaryOf(run);
+  saveExamples();
+  folder.saveSummary(summary.cells);
+  yield { kind: 'summary', cells: summary.cells, ...(await reportRun(run, summary, compare)) };
+}
+
+/** Null for one that was removed from the bank since it was measured with. */
+function referenceIn(bank: Evaluated['bank'], id: number): StoredReference | null {
+  try {
+    return bank?.reference(id) ?? null;
+  } catch (error) {
+    if (error instanceof Memory3Error && error.code === 'not-found') return null;
+    throw error;
+  }
 }
 
 /**
@@ -158,10 +199,15 @@ function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number |
 }
 
 /** What the results depend on, for the configuration. */
-async function identityOf({ file, adapter, profile, bank }: Evaluated): Promise<Record<string, unknown>> {
+export async function identityOf({ file, adapter, profile, bank }: Evaluated): Promise<Record<string, unknown>> {
   const stats = bank?.stats();
   return {
-    model: { name: file.name, fingerprint: await file.fingerprint(), adapter: adapter !== null },
+    model: {
+      name: file.name,
+      fingerprint: await file.fingerprint(),
+      adapter: adapter !== null,
+      parameters: parameterCount(file.config).total,
+    },
     profile: profileIdentity(profile),
     bank: stats === undefined ? null : { references: stats.references, documents: stats.documents, ...stats.identity },
   };

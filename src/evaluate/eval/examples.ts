@@ -11,7 +11,7 @@ import { type ItemRecord, recordSchema } from './records.ts';
 /** Of each task. */
 const examplesEach = 4;
 
-const { id, references, leftOut, held, tooLong } = recordSchema.shape;
+const { id, references, gold, leftOut, held, tooLong } = recordSchema.shape;
 
 const givenSchema = z.strictObject({
   mode: z.string(),
@@ -19,7 +19,7 @@ const givenSchema = z.strictObject({
   answer: z.string().nullable(),
   /** The task's first metric; null if the item was not measured. For perplexity, nats a token. */
   score: z.number().nullable(),
-  ...{ references, leftOut, held, tooLong },
+  ...{ references, gold, leftOut, held, tooLong },
 });
 
 const exampleSchema = z.strictObject({
@@ -111,6 +111,7 @@ function exampleOf(metric: MetricName, item: Item, records: readonly ItemRecord[
         answer: answer ?? choice ?? null,
         score: record.scores[metric] ?? null,
         references: record.references,
+        ...(record.gold === undefined ? {} : { gold: record.gold }),
         leftOut: record.leftOut,
         held: record.held,
         tooLong: record.tooLong,

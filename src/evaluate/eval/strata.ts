@@ -30,16 +30,19 @@ export function stratified(
   const random = seededRandom(seed);
   const some = (count: number) => Array.from({ length: count }, () => Math.floor(random() * count));
   return {
-    value: statistic(columnValues(metric, strata, indices)),
+    value: statistic(columnValues(metric, strata)),
     ...resampled(() => statistic(columnValues(metric, strata, some))),
   };
 }
 
-/** The value of each column. */
-function columnValues(
+/**
+ * The value of each column.
+ * @param draw items of a stratum of so many; default each once
+ */
+export function columnValues(
   metric: MetricName,
   strata: readonly Stratum[],
-  draw: (count: number) => readonly number[],
+  draw: (count: number) => readonly number[] = indices,
 ): number[] {
   const columns = strata[0]?.length ?? 0;
   const sums = new Array<number>(columns).fill(0);

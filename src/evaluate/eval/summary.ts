@@ -73,7 +73,10 @@ export function summarise(
   );
 }
 
-/** Means over tasks, in the order of metrics and modes; none of perplexities, which do not add up. */
+/**
+ * Means over tasks, in the order of metrics and modes. None of perplexities, which do not add up, and none in modes with
+ * the items' own passages, which few tasks have.
+ */
 export function averagesOf(
   records: readonly ItemRecord[],
   tasks: readonly Task[],
@@ -83,13 +86,14 @@ export function averagesOf(
   const byCell = Map.groupBy(records, ({ task, mode }) => `${task} ${mode}`);
   const scored = (task: Task, mode: Mode, metric: MetricName) =>
     scoresOf(metric, byCell.get(`${task.name} ${mode.name}`) ?? []);
+  const recalled = modes.filter(({ gold }) => !gold);
   return averagedMetrics(tasks).flatMap((metric) => {
     const own = tasks
       .filter(({ metrics }) => (metrics as readonly MetricName[]).includes(metric))
-      .map((task) => ({ name: task.name, scores: modes.map((mode) => scored(task, mode, metric)) }))
+      .map((task) => ({ name: task.name, scores: recalled.map((mode) => scored(task, mode, metric)) }))
       .filter(({ scores }) => scores.every(({ size }) => size > 0));
     if (own.length < 2) return [];
-    return modes.map((mode, index): Average => {
+    return recalled.map((mode, index): Average => {
       const strata = own.map(({ scores }) => [[...(scores[index] as Scored).values()]]);
       return {
         metric,
@@ -97,7 +101,7 @@ export function averagesOf(
         tasks: own.map(({ name }) => name),
         ...stratified(metric, strata, ([value = Number.NaN]) => value, seed),
         items: strata.reduce((sum, [column = []]) => sum + column.length, 0),
-        differences: modes.slice(0, index).map(({ name: to }, before) => {
+        differences: recalled.slice(0, index).map(({ name: to }, before) => {
           const pairs = own.map(({ scores }) => paired(scores[index] as Scored, scores[before] as Scored));
           return { to, ...differenceOf(metric, pairs, seed) };
         }),
@@ -174,7 +178,7 @@ export function differenceOf(metric: MetricName, strata: readonly Stratum[], see
   const difference = ([own = Number.NaN, other = Number.NaN]: readonly number[]) => own - other;
   const interval = stratified(metric, strata, difference, seed);
   const items = strata.reduce((sum, [column = []]) => sum + column.length, 0);
-  return { ...interval, noise: interval.low <= 0 && interval.high >= 0, items };
+  return { ...interval, noise: !(interval.low > 0 || interval.high < 0), items };
 }
 
 /** Whether a difference is for the better; null if it is noise. */
