@@ -16,13 +16,7 @@ import { chunkTokens, type MemoryProfile } from '../memory/profile.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
 import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
 import { checkLength, cutPrompt, type PromptChunk, type PromptTokens, withReferences } from './prompt.ts';
-import {
-  type FoundReference,
-  type MemoryRecall,
-  type RecallCounts,
-  type RecallTimes,
-  recalledMemories,
-} from './recall.ts';
+import { type FoundReference, type RecallCounts, type Recaller, type RecallTimes, recalledMemories } from './recall.ts';
 import { sample, samplingSchema, seededRandom } from './sampling.ts';
 import { StopStrings, stopStringsSchema } from './stop.ts';
 
@@ -46,7 +40,7 @@ export interface Answerer {
   /** Null where the model's file has none: a plain "Question: ... Answer:" is used then. */
   readonly chatTemplate: ChatTemplate | null;
   /** Null without a bank; only the mode "none" can answer then. */
-  readonly recall: MemoryRecall | null;
+  readonly recall: Recaller | null;
 }
 
 /** A reference that was in the model's sight while it answered. */
@@ -177,7 +171,7 @@ class AnswerRun {
     yield* this.#decode(context, prompt, logits, trace, mode === 'memory');
   }
 
-  get #recaller(): MemoryRecall {
+  get #recaller(): Recaller {
     if (this.#answerer.recall === null) throw new Error('a mode without a bank cannot recall');
     return this.#answerer.recall;
   }

@@ -159,3 +159,6 @@ export interface FoundReference {
   readonly reference: StoredReference;
   readonly score: number;
 }
+
+/** Whatever recalls like it: with a filter of its own, for instance. */
+export type Recaller = Pick<MemoryRecall, keyof MemoryRecall>;
