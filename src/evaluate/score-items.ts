@@ -2,8 +2,8 @@
 import type { ReadingContext } from '../memory/context.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { exactMatch, f1Score } from './answers.ts';
+import { type ContinuationLikelihood, continuationLikelihoods } from './eval/continuations.ts';
 import { greedyAnswers } from './greedy.ts';
-import { negativeLogLikelihood } from './likelihood.ts';
 import type { QuestionItem } from './questions.ts';
 
 /** What one question came to. */
@@ -34,25 +34,20 @@ export async function scoreItems(
     ...tokenizer.encode(`${prefixes[i]}Question: ${question}\nAnswer:`),
   ]);
   const targets = items.map(({ answers }) => tokenizer.encode(` ${answers[0]}`, { continuation: true }));
-  const afterPrompt = await context.extend(prompts);
-  const nll = targets.map((target, row) => negativeLogLikelihood(afterPrompt, row, target[0] as number));
-  if (targets.some(({ length }) => length > 1)) {
-    const rest = await context.extend(
-      targets.map((target) => target.slice(0, -1)),
-      'all',
-    );
-    let row = 0;
-    for (const [element, target] of targets.entries()) {
-      for (const token of target.slice(1))
-        nll[element] = (nll[element] as number) + negativeLogLikelihood(rest, row++, token);
-    }
-    for (const [element, prompt] of prompts.entries()) context.rewind(prompt.length, element);
-  }
-  const answers = await greedyAnswers(context, tokenizer, afterPrompt.data, { maxTokens: answerTokens, stop: '\n' });
+  // The last token of a prompt is read twice: in front of the right answer, then in front of the model's own.
+  const last = prompts.map((prompt) => prompt.slice(-1));
+  await context.extend(prompts.map((prompt) => prompt.slice(0, -1)));
+  const likelihoods = await continuationLikelihoods(
+    context,
+    last.map((prompt, element) => ({ prompt, continuations: [targets[element] as number[]] })),
+  );
+  const { data } = await context.extend(last);
+  const answers = await greedyAnswers(context, tokenizer, data, { maxTokens: answerTokens, stop: '\n' });
   return items.map((item, element) => {
     const answer = answers[element] as string;
+    const [{ logLikelihood, tokens }] = likelihoods[element] as [ContinuationLikelihood];
     return {
-      nll: (nll[element] as number) / (targets[element] as number[]).length,
+      nll: -logLikelihood / tokens,
       exact: exactMatch(answer, item.answers),
       f1: f1Score(answer, item.answers),
     };

@@ -1,15 +1,11 @@
 /**
  * Reading: a context whose attention sees explicit memories (paper 3.2, Eq. 4).
  *
- * Each layer's past is one array of slots in the device:
- *
- *   memory layers   [ header | memory 0 | memory 1 | ... | context ]
- *   other layers    [ header | context ]
- *
- * The header's key-values ("<bos>Reference:") are seen at every layer, the memories at the memory layers. All memories
- * share positions 0..127, the context starts at 128 with its own bos (parallel positions). Which slots are seen is
- * decided by the bias of each run, so dropping the memories is a matter of bookkeeping and loading others a copy of a few
- * kilobytes; the context's key-values stay where they are.
+ * Each layer's past is one array of slots in the device (`slots.ts`): header, memories (memory layers only), context. The
+ * header's key-values ("<bos>Reference:") are seen at every layer, the memories at the memory layers. All memories share
+ * positions 0..127, the context starts at 128 with its own bos (parallel positions). Which slots are seen is decided by the
+ * bias of each run, so dropping the memories is a matter of bookkeeping and loading others a copy of a few kilobytes; the
+ * context's key-values stay where they are.
  *
  * A context without memories has no header and starts at position 0: the ordinary model.
  */
@@ -18,11 +14,11 @@ import { Memory3Error } from '../errors.ts';
 import { type LayerKind, readerNames } from '../graph/reader.ts';
 import type { StateArray, TensorData } from '../runtime/device.ts';
 import type { RowValues } from '../runtime/rows.ts';
-import { type Layout, plainLayout, type Segment, seenBy } from './branches.ts';
+import { type Layout, plainLayout } from './branches.ts';
 import type { ExplicitMemory, StoredMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
 import { type MemoryProfile, referenceTokens } from './profile.ts';
-import { masked } from './reference-batch.ts';
+import { biasOf, contextBase, regionsOf, type Slots } from './slots.ts';
 
 /** Slots are added in steps of this many, so that arrays seldom move. */
 const growth = 64;
@@ -337,7 +333,7 @@ export class ReadingContext implements AsyncDisposable {
 
   /** Slots before the context's first. */
   #base(kind: LayerKind): number {
-    return this.#header + (kind === 'memory' ? this.#memories * this.#memorySlots : 0);
+    return contextBase(this.#slots, kind);
   }
 
   #kind(layer: number): LayerKind {
@@ -367,58 +363,28 @@ export class ReadingContext implements AsyncDisposable {
   /** What each kind of layer sees: biases over its slots and the new tokens, and how its scores are split. */
   #kindInputs(layouts: readonly Layout[], length: number): Record<string, TensorData> {
     const inputs: Record<string, TensorData> = {};
+    const slots = this.#slots;
     const kinds = new Set(Array.from({ length: this.model.config.layers }, (_, layer) => this.#kind(layer)));
     for (const kind of kinds) {
-      const slots = this.#base(kind) + this.#capacity;
-      const width = slots + length;
-      const bias = new Float32Array(this.batch * length * width).fill(masked);
-      for (const [element, { segments }] of layouts.entries()) {
-        for (const segment of segments) {
-          for (let i = 0; i < segment.length; i++) {
-            const row = (element * length + segment.offset + i) * width;
-            this.#showSlots(bias.subarray(row, row + width), kind, element, segment, i);
-          }
-        }
-      }
-      inputs[readerNames.bias(kind)] = { type: 'float32', shape: [this.batch, 1, length, width], data: bias };
-      const split = BigInt64Array.of(BigInt(slots), BigInt(length));
-      inputs[readerNames.split(kind)] = { type: 'int64', shape: [2], data: split };
+      const { bias, split } = biasOf(slots, kind, layouts, length);
+      inputs[readerNames.bias(kind)] = bias;
+      inputs[readerNames.split(kind)] = split;
     }
-    if (this.#attentionShares) inputs[readerNames.regions] = this.#regions(length);
+    if (this.#attentionShares) inputs[readerNames.regions] = regionsOf(slots, length);
     return inputs;
   }
 
-  /** To which region each slot of a memory layer and each of `length` new tokens belongs. */
-  #regions(length: number): TensorData {
-    const regions = this.#memories + 2;
-    const width = this.#base('memory') + this.#capacity + length;
-    const data = new Float32Array(width * regions);
-    for (let slot = 0; slot < width; slot++) {
-      const memory = Math.floor((slot - this.#header) / this.#memorySlots);
-      const region = slot < this.#header ? 0 : 1 + Math.min(memory, this.#memories);
-      data[slot * regions + region] = 1;
-    }
-    return { type: 'float32', shape: [width, regions], data };
-  }
-
-  /** Unmasks in one row of a bias what new token number `i` of a sequence's segment sees. */
-  #showSlots(row: Float32Array, kind: LayerKind, element: number, segment: Segment, i: number): void {
-    row.fill(0, 0, this.#headerSeen);
-    if (kind === 'memory') {
-      for (const [index, kept] of (this.#used[element] as number[]).entries()) {
-        const start = this.#header + index * this.#memorySlots;
-        row.fill(0, start, start + kept);
-      }
-    }
-    const base = this.#base(kind);
-    const length = this.length(element);
-    // A sliding window counts the context's own tokens; header and memories stay in sight.
-    const window = this.model.config.slidingWindow ?? Number.POSITIVE_INFINITY;
-    const oldest = Math.max(0, length + segment.depth + i + 1 - window);
-    if (oldest < length) row.fill(0, base + oldest, base + length);
-    for (const [from, to] of seenBy(segment, i, oldest - length)) {
-      row.fill(0, base + this.#capacity + from, base + this.#capacity + to);
-    }
+  get #slots(): Slots {
+    return {
+      header: this.#header,
+      headerSeen: this.#headerSeen,
+      memories: this.#memories,
+      perMemory: this.#memorySlots,
+      capacity: this.#capacity,
+      lengths: this.#lengths,
+      used: this.#used,
+      slidingWindow: this.model.config.slidingWindow ?? Number.POSITIVE_INFINITY,
+    };
   }
 }
 
