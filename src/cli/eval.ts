@@ -4,29 +4,19 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
-import { type Evaluated, evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
-import { type Mode, mostRecalled, mostReferences, parseModes } from '../evaluate/eval/modes.ts';
-import { defaultOverlap } from '../evaluate/eval/references.ts';
+import { evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
+import { parseModes } from '../evaluate/eval/modes.ts';
 import { reportRun, summaryOf } from '../evaluate/eval/report.ts';
 import { readStoredRun } from '../evaluate/eval/stored-run.ts';
 import { tasks } from '../evaluate/tasks/all.ts';
-import { recalledMemories } from '../generate/recall.ts';
-import { openModel, openWorkspace } from '../generate/workspace.ts';
 import { takeLock } from '../lock.ts';
+import { onDisk } from '../train/run-folder.ts';
 import { type AddCommand, newCommand, terminalOf } from './command.ts';
+import { addEvalDialogue } from './eval-dialogue.ts';
+import { memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
 import { printEvaluation } from './eval-tables.ts';
 import type { Interrupt } from './interrupt.ts';
-import {
-  addBankFlag,
-  addModelFlags,
-  type BankFlags,
-  checked,
-  type ModelFlags,
-  modelOptions,
-  number,
-  workspaceOptions,
-} from './options.ts';
-import { showFetching } from './pull.ts';
+import { addBankFlag, addModelFlags, type BankFlags, checked, type ModelFlags, number } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
 interface EvalFlags extends ModelFlags, BankFlags {
@@ -62,7 +52,7 @@ const limitsSchema = z
   });
 
 /** `memory3 eval <name>`: each has flags of its own, behind its name. */
-const subcommands: readonly AddCommand[] = [];
+const subcommands: readonly AddCommand[] = [addEvalDialogue];
 
 export function addEval(program: Command, interrupt: Interrupt): void {
   const { shape } = evaluationOptionsSchema;
@@ -92,19 +82,8 @@ export function addEval(program: Command, interrupt: Interrupt): void {
       ),
     )
     .addOption(number('--shots <n>', 'solved items before each prompt', shape.shots).default(defaults.shots))
-    .addOption(
-      number('--memories <n>', 'references of each item', z.int().min(1).max(mostReferences)).default(recalledMemories),
-    )
-    .addOption(
-      checked(
-        '--overlap <share>',
-        'references that overlap an item by more are left out (0..1, or "none")',
-        z
-          .string()
-          .transform((value) => (value === 'none' ? null : Number(value)))
-          .pipe(shape.overlap.unwrap()),
-      ).default(defaultOverlap, '2/3'),
-    )
+    .addOption(memoriesOption())
+    .addOption(overlapOption())
     .option('--no-document-start', "contexts do not begin with the model's document-start token")
     .addOption(number('--seed <n>', 'draws items and shots', shape.seed).default(defaults.seed));
   addModelFlags(addBankFlag(command)).action(async (flags: EvalFlags) => {
@@ -114,7 +93,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     const { data, compare } = flags;
     const signal = interrupt.signal();
     const modes = parseModes(flags.modes, flags.memories);
-    await using evaluated = await open(flags, modes, terminal, signal);
+    await using evaluated = await openForEvaluation(flags, modes, terminal, signal);
     using progress = terminal.progress('Measuring');
     const { limit, shots, seed, documentStart, overlap } = flags;
     const wanted = flags.tasks.split(',').map((name) => name.trim()) as [string, ...string[]];
@@ -149,14 +128,15 @@ async function reportOnly(
   terminal: Terminal,
 ): Promise<void> {
   const needless = givenFlag(command, ['run', 'compare', 'json']);
-  if (needless !== undefined || !existsSync(join(folder, 'config.json'))) given(undefined, '--data');
+  const isNew = compare === undefined && !existsSync(join(folder, 'config.json'));
+  if (needless !== undefined || isNew) given(undefined, '--data');
   const run = readStoredRun(folder);
   if (compare !== undefined && !run.complete) {
     throw new Memory3Error('usage', `The run ${folder} is not finished, so it cannot be compared yet.`, {
       remedy: 'Go on with it: the same command that began it, with --data.',
     });
   }
-  using _ = takeLock(join(folder, 'run.lock'), `The evaluation ${folder}`);
+  using _ = onDisk(folder, () => takeLock(join(folder, 'run.lock'), `The evaluation ${folder}`));
   const summary = summaryOf(run);
   const report = await reportRun(run, summary, compare);
   const cells = compare === undefined ? summary : { cells: [], averages: [] };
@@ -173,21 +153,4 @@ function givenFlag(command: Command, except: readonly string[]): string | undefi
 function given(value: string | undefined, flag: string): string {
   if (value !== undefined) return value;
   throw new Memory3Error('usage', `The flag ${flag} <folder> is missing.`);
-}
-
-/** A bank is opened where a mode needs one. */
-async function open(
-  flags: EvalFlags,
-  modes: readonly Mode[],
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<Evaluated & AsyncDisposable> {
-  using fetching = showFetching(terminal, signal, flags.offline);
-  const options = { ...modelOptions(flags), fetch: fetching.options };
-  if (mostRecalled(modes) === 0) return { ...(await openModel(options)), recall: null };
-  return await openWorkspace({
-    ...workspaceOptions(flags),
-    fetch: fetching.options,
-    onNotice: (message) => terminal.notice(message),
-  });
 }
