@@ -1,0 +1,46 @@
+/** What the evaluations that have modes share: how many references, which are left out, and opening what is evaluated. */
+import type { Option } from 'commander';
+import { z } from 'zod';
+import { type Evaluated, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
+import { type Mode, mostRecalled, mostReferences } from '../evaluate/eval/modes.ts';
+import { defaultOverlap } from '../evaluate/eval/references.ts';
+import { recalledMemories } from '../generate/recall.ts';
+import { openModel, openWorkspace } from '../generate/workspace.ts';
+import { type BankFlags, checked, type ModelFlags, modelOptions, number, workspaceOptions } from './options.ts';
+import { showFetching } from './pull.ts';
+import type { Terminal } from './terminal.ts';
+
+/** `--memories`: what a mode has that does not say how many. */
+export function memoriesOption(): Option {
+  const counts = z.int().min(1).max(mostReferences);
+  return number('--memories <n>', 'references of each item', counts).default(recalledMemories);
+}
+
+/** `--overlap` (Eq. 6); null for "none". */
+export function overlapOption(): Option {
+  return checked(
+    '--overlap <share>',
+    'references that overlap an item by more are left out (0..1, or "none")',
+    z
+      .string()
+      .transform((value) => (value === 'none' ? null : Number(value)))
+      .pipe(evaluationOptionsSchema.shape.overlap.unwrap()),
+  ).default(defaultOverlap, '2/3');
+}
+
+/** Opens the model, and the bank where a mode recalls from it. */
+export async function openForEvaluation(
+  flags: ModelFlags & BankFlags,
+  modes: readonly Mode[],
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<Evaluated & AsyncDisposable> {
+  using fetching = showFetching(terminal, signal, flags.offline);
+  const options = { ...modelOptions(flags), fetch: fetching.options };
+  if (mostRecalled(modes) === 0) return { ...(await openModel(options)), recall: null };
+  return await openWorkspace({
+    ...workspaceOptions(flags),
+    fetch: fetching.options,
+    onNotice: (message) => terminal.notice(message),
+  });
+}
