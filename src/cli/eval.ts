@@ -12,6 +12,7 @@ import { tasks } from '../evaluate/tasks/all.ts';
 import { takeLock } from '../lock.ts';
 import { onDisk } from '../train/run-folder.ts';
 import { type AddCommand, newCommand, terminalOf } from './command.ts';
+import { addEvalAdapt } from './eval-adapt.ts';
 import { addEvalDialogue } from './eval-dialogue.ts';
 import { memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
 import { printEvaluation } from './eval-tables.ts';
@@ -52,7 +53,7 @@ const limitsSchema = z
   });
 
 /** `memory3 eval <name>`: each has flags of its own, behind its name. */
-const subcommands: readonly AddCommand[] = [addEvalDialogue];
+const subcommands: readonly AddCommand[] = [addEvalAdapt, addEvalDialogue];
 
 export function addEval(program: Command, interrupt: Interrupt): void {
   const { shape } = evaluationOptionsSchema;
