@@ -1,4 +1,4 @@
-/** `memory3 bench`: speed, and beside it quality, layers, heads, ability and throughput (`bench-*.ts`). */
+/** `memory3 bench`: speed, and beside it quality, layers, heads, ability, likelihoods and throughput (`bench-*.ts`). */
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { measureSpeed, type SpeedReport } from '../evaluate/speed.ts';
@@ -8,6 +8,7 @@ import { openEmbedder } from '../retrieval/embedder.ts';
 import { addAbility } from './bench-ability.ts';
 import { addHeads } from './bench-heads.ts';
 import { addLayers } from './bench-layers.ts';
+import { addLikelihoods } from './bench-likelihoods.ts';
 import { addQuality } from './bench-quality.ts';
 import { addThroughput } from './bench-throughput.ts';
 import { newCommand, terminalOf } from './command.ts';
@@ -26,6 +27,7 @@ export function addBench(program: Command, interrupt: Interrupt): void {
   addQuality(bench, interrupt);
   addLayers(bench, interrupt);
   addAbility(bench, interrupt);
+  addLikelihoods(bench, interrupt);
   addHeads(bench, interrupt);
   addThroughput(bench, interrupt);
 }
