@@ -121,12 +121,15 @@ function describe({ name, memory, measured }: CostSubject, flops: KnowledgeCosts
     formatFlops(flops[format].read),
     formatRange(cheapest, format),
   ]);
-  const measuredRows = (['explicit', 'external'] as const).map((format) => [
-    formatTitles[format],
-    formatSeconds(measured?.[format].write ?? 0),
-    formatSeconds(measured?.[format].read ?? 0),
-    formatRange(measured?.cheapest ?? [], format),
-  ]);
+  const measuredRows = [
+    [formatTitles.implicit, 'not measured', '', ''],
+    ...(['explicit', 'external'] as const).map((format) => [
+      formatTitles[format],
+      formatSeconds(measured?.[format].write ?? 0),
+      formatSeconds(measured?.[format].read ?? 0),
+      formatRange(measured?.cheapest ?? [], format),
+    ]),
+  ];
   const title = `${name}: ${memory.layers.length} memory layers, ${memory.keptTokens} of ${referenceTokens} tokens kept`;
   return [
     title,
