@@ -1,10 +1,12 @@
 /** The real command line evaluates a tiny model, and goes on with what it has. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { evaluationData, tinyModelFolder } from '../../test/support/evaluation.ts';
+import { recordsOf, storeRun } from '../../test/support/stored-evaluation.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 
 const launcher = fileURLToPath(new URL('../../bin/memory3.js', import.meta.url));
@@ -37,6 +39,7 @@ test('eval prints cells as a table or as JSON; bench ability measures the same',
   assert.match(first.out, /^task +metric +mode +value/);
   assert.match(first.out, /arc_easy +normalised-accuracy +none +[01]\.\d{3} +\d\.\d{3} to \d\.\d{3} +4/);
   assert.match(first.err, /Measuring/);
+  assert.match(first.err, /Report: .*report\.html/);
   const again = memory3(...args, '--json');
   assert.equal(again.code, 0, again.err);
   const cells = again.out
@@ -64,4 +67,26 @@ test('eval prints cells as a table or as JSON; bench ability measures the same',
   assert.equal(memory3(...evaluation, '--tasks', 'nothing', '--modes', 'none').code, 2);
   assert.equal(memory3(...evaluation, '--modes', 'some').code, 2);
   assert.match(memory3('eval', ...model).err, /--run <folder> is missing/);
+
+  const other = storeRun(folder.path, 'other', {
+    ...{ tasks: ['squad'], modes: ['none'], model: 'larger', parameters: 1e9 },
+    records: recordsOf(
+      'squad',
+      'none',
+      'f1',
+      new Array(9).fill(1),
+      [...Array(9).keys()].map((n) => `squad-${n}`),
+    ),
+  });
+  const compared = memory3('eval', '--run', run, '--compare', other, '--json');
+  assert.equal(compared.code, 0, compared.err);
+  const kinds = compared.out.split('\n').map((line) => (JSON.parse(line || '{}') as { kind?: string }).kind);
+  assert.deepEqual(kinds.slice(0, 2), ['comparison', 'compared']);
+  const table = memory3('eval', '--run', run, '--compare', other);
+  assert.match(table.out, /This run: run, .*\. Other run: other, larger/);
+  assert.match(table.out, /Only run has the tasks arc_easy/);
+  assert.match(memory3('eval', '--run', run).out, /arc_easy +accuracy +none/);
+  assert.match(memory3('eval', '--run', run, '--seed', '1').err, /--data <folder> is missing/);
+  rmSync(join(run, 'summary.json'));
+  assert.match(memory3('eval', '--run', run, '--compare', other).err, /is not finished/);
 });

@@ -1,6 +1,15 @@
 /** Evaluations of a tiny model with a small bank. */
 import assert from 'node:assert/strict';
-import { appendFileSync, copyFileSync, cpSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { evaluationData, openEvaluated } from '../../../test/support/evaluation.ts';
@@ -124,15 +133,22 @@ describe('an evaluation', () => {
     };
     await run('whole', changes);
     const [items, summary] = [contents('whole', 'items.jsonl'), contents('whole', 'summary.json')];
+    const withoutTimes = (name: string) =>
+      contents(name, 'report.html').replace(/<section id="times">[\s\S]*?<\/section>/, '');
+    const report = withoutTimes('whole');
+    assert.match(report, /What colour is the roof of house/);
+    assert.doesNotMatch(report, /Not finished/);
     for (const share of [0.02, 0.4, 0.77]) {
       const name = `cut-${share}`;
       cpSync(join(folder.path, 'whole'), join(folder.path, name), { recursive: true });
       truncateSync(join(folder.path, name, 'items.jsonl'), Math.floor(share * Buffer.byteLength(items)));
       writeFileSync(join(folder.path, name, 'summary.json.unfinished'), 'half');
+      for (const file of ['report.html', 'examples.json']) rmSync(join(folder.path, name, file));
       const { events } = await run(name, changes);
       assert.ok(events.length > 1);
       assert.equal(contents(name, 'items.jsonl'), items);
       assert.equal(contents(name, 'summary.json'), summary);
+      assert.equal(withoutTimes(name), report);
     }
     const { events } = await run('whole', changes);
     assert.deepEqual(
@@ -140,6 +156,34 @@ describe('an evaluation', () => {
       ['summary'],
       'nothing is measured twice',
     );
+  });
+
+  it('reports what it has when it is interrupted, and is compared with another run when it is done', async () => {
+    const changes: Changes = { tasks: ['squad'], modes: 'none,rag:1', limit: 3 };
+    const interrupt = new AbortController();
+    const path = join(folder.path, 'interrupted');
+    const request = { folder: path, data: data.path, tasks: ['squad'] as [string], limit: 3 };
+    const modes = parseModes('none,rag:1', 2);
+    const measure = async () => {
+      for await (const _ of evaluate(evaluated, { ...request, modes, signal: interrupt.signal })) interrupt.abort();
+    };
+    await assert.rejects(measure(), { name: 'AbortError' });
+    assert.match(contents('interrupted', 'report.html'), /Not finished: this is what was measured so far, 3 items/);
+    assert.ok(!existsSync(join(path, 'summary.json')));
+
+    await assert.rejects(run('other', { ...changes, compare: data.path }), { code: 'not-found' });
+    assert.ok(!existsSync(join(folder.path, 'other')), 'said before anything is measured');
+    const { events } = await run('other', { ...changes, shots: 1, compare: path });
+    const last = events.at(-1);
+    const comparison = last?.kind === 'summary' ? last.comparison : null;
+    assert.deepEqual(
+      comparison?.settings.map(({ field, from, to }) => [field, from, to]),
+      [['shots', 1, 0]],
+    );
+    assert.equal(comparison?.here.complete, true);
+    assert.equal(comparison?.there.complete, false);
+    assert.equal(comparison?.there.parameters, comparison?.here.parameters);
+    assert.match(contents('other', 'report.html'), /This run beside interrupted/);
   });
 
   it('refuses the folder of another evaluation, and one whose items are others', async () => {

@@ -94,14 +94,14 @@ export async function* evaluate(
     const limit = options.limits[task.name] ?? options.limit;
     return readMaterial(task, data, { ...options, limit, gold });
   });
+  // Read before hours of measuring, so that a wrong folder is named now.
+  if (compare !== undefined) readStoredRun(compare);
   using folder = openEvaluationFolder(path, {
     ...options,
     modes: modes.map(({ name }) => name),
     data: tasks.map((task) => filesOf(task, data, options.shots, gold)),
     ...(await identityOf(evaluated)),
   });
-  // Read before hours of measuring, so that a wrong folder is named now.
-  if (compare !== undefined) readStoredRun(compare);
   const saveExamples = () => {
     const byTask = Map.groupBy(folder.records, ({ task }) => task);
     const find = (id: number) => referenceIn(evaluated.bank, id);
