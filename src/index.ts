@@ -39,6 +39,7 @@ export {
 } from './evaluate/explain.ts';
 export { type ExplanationPage, explanationPage } from './evaluate/explanation-page.ts';
 export { type SurveyEvent, type SurveyOptions, surveyHeads, surveySequences } from './evaluate/head-survey.ts';
+export { type LikelihoodSpeedReport, measureLikelihoodSpeed } from './evaluate/likelihood-speed.ts';
 export { keptSurvey, readSurvey, reportOf } from './evaluate/survey-log.ts';
 export { carryingRange, type SurveyReport } from './evaluate/survey-report.ts';
 export { measureThroughput, type ThroughputReport } from './evaluate/throughput.ts';
