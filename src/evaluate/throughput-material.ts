@@ -1,6 +1,6 @@
 /** What throughput is measured with: questions of a given length, and a bank large enough that no memory is used twice. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MemoryBank, NewReference, StoredReference } from '../bank/bank.ts';
@@ -31,6 +31,7 @@ export interface ThroughputText {
 
 export interface ThroughputMaterial extends Disposable {
   readonly texts: readonly ThroughputText[];
+  /** Another one after each `forget`. */
   readonly bank: MemoryBank;
   /** Tokens of a reference as text in front of a question, mean of the bank. */
   readonly referenceTextTokens: number;
@@ -41,8 +42,9 @@ export interface ThroughputMaterial extends Disposable {
    */
   find(queries: readonly string[], count: number): Promise<StoredReference[][]>;
   /**
-   * All references are unused again, and the system's copy of the bank's file in RAM is dropped.
-   * @returns false if the system has no way to drop it: the file may then be read from RAM.
+   * All references are unused again, and what is in RAM of the bank's file is dropped: the bank's own pages, as it is opened
+   * again, and the system's copy.
+   * @returns false if the system has no way to drop its copy: the file may then be read from RAM.
    */
   forget(): boolean;
 }
@@ -78,15 +80,23 @@ export async function throughputMaterial(
     await fillBank(bank, opened, embedder, wanted);
     bank.prepareSearch();
   }
+  const reopen = () => {
+    const reader = openBank(path, { mode: 'read', identity });
+    reader.prepareSearch();
+    return reader;
+  };
   // Opened again: what was written has gone from the log to the file.
-  const bank = building.use(openBank(path, { mode: 'read', identity }));
+  let bank = reopen();
+  building.defer(() => bank[Symbol.dispose]());
   const references = [...bank.documents()].flatMap(({ id }) => bank.references(id));
   const textTokens = references.map(({ text }) => opened.tokenizer.encode(referenceText(text)).length);
   let used = 0;
   const resources = building.move();
   return {
     texts: throughputTexts(opened, sizes),
-    bank,
+    get bank() {
+      return bank;
+    },
     referenceTextTokens: textTokens.reduce((sum, count) => sum + count, 0) / textTokens.length,
     async find(queries, count) {
       const vectors = await embedder.embedQueries(queries);
@@ -101,6 +111,8 @@ export async function throughputMaterial(
     },
     forget() {
       used = 0;
+      bank[Symbol.dispose]();
+      bank = reopen();
       return dropFromRam(path);
     },
     [Symbol.dispose]: () => resources.dispose(),
@@ -159,8 +171,12 @@ async function fillBank(bank: MemoryBank, opened: OpenedModel, embedder: Embedde
   bank.putMemories(ids.map((id, index) => ({ referenceId: id, bytes: written[index % written.length] as Uint8Array })));
 }
 
+/** Magic numbers of Linux's file systems that are nothing but RAM: tmpfs and ramfs. */
+const ramFileSystems = [0x01021994, 0x858458f6];
+
 /** GNU dd asks the system to drop a file's pages; others do not know the flag. */
 function dropFromRam(path: string): boolean {
+  if (process.platform === 'linux' && ramFileSystems.includes(statfsSync(path).type)) return false;
   const { status } = spawnSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
   return status === 0;
 }

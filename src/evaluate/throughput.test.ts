@@ -1,5 +1,6 @@
 /** Throughput of a tiny model, small: what is counted and what is loaded, not how fast. */
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../test/support/temporary.ts';
@@ -51,6 +52,26 @@ test('a bank in which no memory is found twice, and texts of the lengths asked f
   });
 });
 
+/** Bytes that this process has read, whether from a disk or from the system's copy; Linux only. */
+function bytesRead(): number {
+  return Number(/^rchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
+}
+
+test('after each forgetting memories come from the file', { skip: !existsSync('/proc/self/io') }, async () => {
+  await withTinyModel(async (opened, embedder) => {
+    const sizes = { sequences: 1, promptTokens: 66, newTokens: 3, references: 4 };
+    using material = await throughputMaterial(opened, embedder, sizes);
+    for (let round = 0; round < 2; round++) {
+      material.forget();
+      const [found = []] = await material.find(['the theory'], 4);
+      const before = bytesRead();
+      const loaded = found.map(({ id }) => material.bank.memory(id) as Uint8Array);
+      const bytes = loaded.reduce((sum, { length }) => sum + length, 0);
+      assert.ok(bytes > 10_000 && bytesRead() - before >= bytes, `round ${round}: ${bytes} bytes of memories`);
+    }
+  });
+});
+
 test('every mode answers every batch; FLOPs are those of what was read', async () => {
   await withTinyModel(async (opened, embedder) => {
     const notices: string[] = [];
@@ -65,7 +86,8 @@ test('every mode answers every batch; FLOPs are those of what was read', async (
       llamaCpp: true,
       onNotice: (notice) => notices.push(notice),
     };
-    const { rows, bank } = await measureThroughput(opened, embedder, options);
+    const { rows, bank, model } = await measureThroughput(opened, embedder, options);
+    assert.deepEqual(model, { name: opened.file.name, adapter: false });
     assert.deepEqual(
       rows.map(({ batch, engine, mode }) => [batch, engine, mode.kind]),
       [1, 3].flatMap((batch) => ['none', 'memory', 'rag'].map((kind) => [batch, 'memory3', kind])),

@@ -54,6 +54,11 @@ export interface ThroughputRow {
 }
 
 export interface ThroughputReport {
+  readonly model: {
+    readonly name: string;
+    /** Whether an adapter is merged into it; llama.cpp reads it without. */
+    readonly adapter: boolean;
+  };
   readonly promptTokens: number;
   readonly newTokens: number;
   readonly rounds: number;
@@ -110,7 +115,11 @@ export async function measureThroughput(
     references: Math.max(recalls * recalledMemories, ...options.references),
   });
   const fromDisk = material.forget();
-  if (!fromDisk) onNotice("This system cannot drop the bank's file from RAM: memories may be read from there.");
+  if (!fromDisk) {
+    onNotice(
+      "The system cannot drop the bank's file from RAM: memories may be read from there (another TMPDIR may help).",
+    );
+  }
   const modes: readonly ThroughputMode[] = [
     { kind: 'none' },
     { kind: 'memory' },
@@ -136,7 +145,8 @@ export async function measureThroughput(
     if (llama) rows.push(...(await measureLlama(opened, options, material, batch, modes)));
   }
   const { references, memoryBytes } = material.bank.stats();
-  return { promptTokens, newTokens, rounds, bank: { references, memoryBytes }, fromDisk, rows };
+  const model = { name: opened.file.name, adapter: opened.adapter !== null };
+  return { model, promptTokens, newTokens, rounds, bank: { references, memoryBytes }, fromDisk, rows };
 }
 
 function checkContext({ model }: OpenedModel, { promptTokens, newTokens, references }: ThroughputOptions): void {
@@ -155,7 +165,8 @@ function canCompare({ file, adapter }: OpenedModel, onNotice: (message: string) 
     onNotice('llama.cpp is left out: it reads GGUF files only.');
     return false;
   }
-  if (adapter !== null) onNotice('llama.cpp reads the model file without the adapter.');
+  if (adapter !== null)
+    onNotice('llama.cpp reads the model file without the adapter; --no-adapter compares the same weights.');
   return true;
 }
 
