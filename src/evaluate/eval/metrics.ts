@@ -41,16 +41,17 @@ export interface Weighted {
 
 /**
  * The value of a metric over items.
- * @param drawn which of them, perhaps some of them several times; default each once
+ * @param drawn which of them, perhaps some of them several times; null: each once
  */
 export function cellValue(
   metric: MetricName,
   scores: readonly Weighted[],
-  drawn: Iterable<number> = scores.keys(),
+  drawn: ArrayLike<number> | null = null,
 ): number {
   let [sum, weights] = [0, 0];
-  for (const index of drawn) {
-    const { score, weight } = scores[index] as Weighted;
+  const count = drawn?.length ?? scores.length;
+  for (let i = 0; i < count; i++) {
+    const { score, weight } = scores[drawn?.[i] ?? i] as Weighted;
     sum += score * weight;
     weights += weight;
   }

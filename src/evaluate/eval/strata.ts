@@ -28,32 +28,34 @@ export function stratified(
   seed: number,
 ): Interval {
   const random = seededRandom(seed);
-  const some = (count: number) => Array.from({ length: count }, () => Math.floor(random() * count));
+  // The same arrays for all resamples: making thousands of them would take longest.
+  const drawn = strata.map(([column = []]) => new Int32Array(column.length));
+  const draw = (indices: Int32Array) => {
+    for (let i = 0; i < indices.length; i++) indices[i] = Math.floor(random() * indices.length);
+  };
   return {
     value: statistic(columnValues(metric, strata)),
-    ...resampled(() => statistic(columnValues(metric, strata, some))),
+    ...resampled(() => {
+      for (const indices of drawn) draw(indices);
+      return statistic(columnValues(metric, strata, drawn));
+    }),
   };
 }
 
 /**
  * The value of each column.
- * @param draw items of a stratum of so many; default each once
+ * @param drawn items of each stratum; default each once
  */
 export function columnValues(
   metric: MetricName,
   strata: readonly Stratum[],
-  draw: (count: number) => readonly number[] = indices,
+  drawn: readonly Int32Array[] = strata.map(([column = []]) => Int32Array.from(column.keys())),
 ): number[] {
-  const columns = strata[0]?.length ?? 0;
-  const sums = new Array<number>(columns).fill(0);
-  for (const stratum of strata) {
-    const drawn = draw(stratum[0]?.length ?? 0);
-    for (const [column, scores] of stratum.entries())
-      sums[column] = (sums[column] ?? 0) + cellValue(metric, scores, drawn);
+  const sums = new Array<number>(strata[0]?.length ?? 0).fill(0);
+  for (const [index, stratum] of strata.entries()) {
+    for (const [column, scores] of stratum.entries()) {
+      sums[column] = (sums[column] ?? 0) + cellValue(metric, scores, drawn[index]);
+    }
   }
   return sums.map((sum) => sum / strata.length);
-}
-
-function indices(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index);
 }
