@@ -105,7 +105,10 @@ describe('an evaluation of dialogues', () => {
   });
 
   it('keeps the filter off where that is asked for', async () => {
-    const loads = () => evaluated.recall.counts.cacheHits + evaluated.recall.counts.cacheMisses;
+    const loads = () => {
+      const { cacheHits = 0, cacheMisses = 0 } = evaluated.recall?.counts ?? {};
+      return cacheHits + cacheMisses;
+    };
     const before = loads();
     await run('open', { modes: 'rag', overlap: null });
     assert.equal(loads(), before, 'text needs no memories');

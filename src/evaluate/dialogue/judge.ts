@@ -67,12 +67,8 @@ const replyTokens = 2048;
 /** Characters of what came back that a message quotes. */
 const quoted = 300;
 
-const replySchema = z.object({
-  model: z.string().nullish(),
-  choices: z
-    .array(z.object({ message: z.object({ content: z.string() }), finish_reason: z.string().nullish() }))
-    .nonempty(),
-});
+const choiceSchema = z.object({ message: z.object({ content: z.string() }), finish_reason: z.string().nullish() });
+const replySchema = z.object({ model: z.string().nullish(), choices: z.tuple([choiceSchema], choiceSchema) });
 
 /** An attempt that came to nothing. */
 class Failure extends Error {
