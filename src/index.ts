@@ -28,6 +28,8 @@ export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidat
 export { cheapestFormats, type KnowledgeCosts, knowledgeCosts, memoryShape } from './evaluate/cost.ts';
 export { measureCosts } from './evaluate/cost-measured.ts';
 export { costPlot } from './evaluate/cost-plot.ts';
+export { type DialogueRequest, evaluateDialogues } from './evaluate/dialogue/dialogue.ts';
+export { openJudge } from './evaluate/dialogue/judge.ts';
 export { type EvaluationRequest, evaluate } from './evaluate/eval/evaluate.ts';
 export { parseModes } from './evaluate/eval/modes.ts';
 export {
