@@ -5,6 +5,7 @@ import type { Task } from '../tasks/task.ts';
 import { describeParameters } from './comparison-words.ts';
 import type { BatchTimes } from './eval-folder.ts';
 import type { Mode } from './modes.ts';
+import { grouped, groupedTable } from './report-table.ts';
 import type { StoredRun } from './stored-run.ts';
 import type { Cell } from './summary.ts';
 
@@ -67,34 +68,32 @@ function modeWords({ kind, references, gold, profile }: Mode): string {
  * @param cells one of each task and mode: it is the same for every metric
  */
 export function leftOutSection(cells: readonly Cell[]): Html {
-  const rows = cells.map(
-    ({
-      task,
-      mode,
-      items,
-      tooLong,
-      noGold,
-      leftOut,
-      goldLeftOut,
-      short,
-      held,
-      heldOf,
-    }) => html`<tr><th scope="row">${task}</th>
-<td>${mode}</td><td>${items}</td><td>${tooLong}</td><td>${noGold}</td><td>${leftOut}</td><td>${goldLeftOut}</td><td>${short}</td>
+  const row = ({
+    mode,
+    items,
+    tooLong,
+    noGold,
+    leftOut,
+    goldLeftOut,
+    short,
+    held,
+    heldOf,
+  }: Cell) => html`<tr><th scope="row">${mode}</th>
+<td>${items}</td><td>${tooLong}</td><td>${noGold}</td><td>${leftOut}</td><td>${goldLeftOut}</td><td>${short}</td>
 <td>${held === null ? '-' : `${held} of ${heldOf}`}</td></tr>
-`,
-  );
+`;
+  const head = [
+    ...['mode', 'items measured', 'too long', 'no own passage', 'references left out', 'pieces of passages left out'],
+    ...['short items', 'a reference held the answer'],
+  ];
   return html`<section id="left-out">
 <h2>What was left out, and what the references held</h2>
 <p class="note">Items that are too long for the model, or have no passage of their own in a mode that needs one, were not measured. References
 that overlap their item are replaced by the next ones; an item is short where the bank had fewer than its mode has.</p>
-<div class="scroll"><table>
-<thead><tr><th scope="col">task</th><th scope="col">mode</th><th scope="col">items measured</th><th scope="col">too long</th>
-<th scope="col">no own passage</th><th scope="col">references left out</th><th scope="col">pieces of passages left out</th>
-<th scope="col">short items</th><th scope="col">a reference held the answer</th></tr></thead>
-<tbody>
-${rows}</tbody>
-</table></div>
+${groupedTable(
+  head,
+  grouped(cells, ({ task }) => task, row),
+)}
 </section>
 `;
 }
@@ -119,7 +118,7 @@ ${tasks.map(({ name }) =>
     times.filter(({ task }) => task === name),
   ),
 )}</tbody>
-<tbody class="means">${row('all', times)}</tbody>
+<tbody class="sum">${row('all', times)}</tbody>
 </table></div>
 </section>
 `;

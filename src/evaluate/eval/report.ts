@@ -12,6 +12,7 @@ import { scoreChart } from './report-charts.ts';
 import { comparisonSection } from './report-comparison.ts';
 import { examplesSection } from './report-examples.ts';
 import { aboutSection, leftOutSection, timesSection } from './report-run.ts';
+import { grouped, groupedTable } from './report-table.ts';
 import { readStoredDetails, readStoredRun, type StoredDetails, type StoredRun } from './stored-run.ts';
 import { type Average, averagesOf, type Cell, type Difference, isBetter, summarise } from './summary.ts';
 import { decimal, describeDifference, describeInterval, meanOf, metricWords, remarks, verdictOf } from './words.ts';
@@ -90,17 +91,22 @@ ${counted(verdicts.length, 'task', 'tasks')}</li>`;
 
 function scoresSection({ cells, averages }: RunSummary): Html {
   const metrics = [...new Set(cells.map(({ metric }) => metric))];
-  const means = averages.map((average) => scoreRow(meanOf(average), average, []));
+  const groups = [
+    ...grouped(
+      averages,
+      (one) => `${meanOf(one)}, ${one.metric}`,
+      (one) => scoreRow(one, []),
+    ),
+    ...grouped(
+      cells,
+      ({ task, metric }) => `${task}, ${metric}`,
+      (cell) => scoreRow(cell, remarks(cell)),
+    ),
+  ];
   return html`<section id="scores">
 <h2>Scores</h2>
 <p class="note">With a 95 % interval (bootstrap over items). Differences are over the items that both modes have, resampled in pairs.</p>
-<div class="scroll"><table>
-<thead><tr><th scope="col">task</th><th scope="col">metric</th><th scope="col">mode</th><th scope="col">score</th>
-<th scope="col">95 %</th><th scope="col">items</th><th scope="col" class="words">difference</th><th scope="col" class="words">remarks</th></tr></thead>
-${means.length === 0 ? null : html`<tbody class="means">${means}</tbody>`}
-<tbody>
-${cells.map((cell) => scoreRow(cell.task, cell, remarks(cell)))}</tbody>
-</table></div>
+${groupedTable(['mode', 'score', '95 %', 'items', { words: 'difference' }, { words: 'remarks' }], groups)}
 ${meanTasks(averages)}
 <dl class="metrics">${metrics.map((metric) => html`<div><dt>${metric}</dt><dd>${metricWords[metric]}</dd></div>`)}</dl>
 </section>
@@ -117,13 +123,13 @@ interface Scores {
   readonly differences: readonly Difference[];
 }
 
-function scoreRow(name: string, row: Scores, notes: readonly string[]): Html {
+function scoreRow(row: Scores, notes: readonly string[]): Html {
   const { metric, mode, value, items, differences } = row;
   const said = differences.map((one) => {
     const verdict = one.items === 0 ? 'noise' : verdictOf(isBetter(metric, one));
     return html`<div class="${verdict}">${describeDifference(metric, one)}</div>`;
   });
-  return html`<tr><th scope="row">${name}</th><td>${metric}</td><td>${mode}</td><td>${decimal(value)}</td>
+  return html`<tr><th scope="row">${mode}</th><td>${decimal(value)}</td>
 <td>${describeInterval(row)}</td><td>${items}</td><td class="words">${said}</td><td class="words">${notes.join(', ')}</td></tr>
 `;
 }
@@ -176,7 +182,8 @@ table { font-size: .875rem; overflow-wrap: normal; }
 th, td { white-space: nowrap; vertical-align: top; }
 td.words, th.words { text-align: left; }
 .card td.words { white-space: normal; min-width: 10rem; overflow-wrap: anywhere; }
-.means { font-weight: 600; border-bottom: 2px solid var(--line); }
+tr.group th { font-weight: 600; padding-top: .75rem; } tr.group span { position: sticky; left: .5rem; }
+.sum { font-weight: 600; }
 .better { color: var(--for); } .worse { color: var(--against); } .noise { opacity: .75; }
 .unfinished { border-left: 4px solid var(--against); padding-left: .75rem; font-weight: 600; }
 .notes, .choices { padding-left: 1.25rem; list-style: disc; font-size: .875rem; }
