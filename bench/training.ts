@@ -3,12 +3,12 @@
  * same tokens, f32, the same number of threads, in one run.
  *
  *   node bench/training.ts --python PYTHON [--shape smollm2|tiny] [--modes lora,full] [--threads 2] [--batch 8]
- *     [--length 192] [--rank 32] [--rounds 7]
+ *     [--length 192] [--rank 32] [--rounds 7] [--recompute]
  *
  * PYTHON has torch and transformers (`training.py`); the project depends on neither. After one step each that is not
  * counted, rounds of one step alternate, and every other round begins with the other side; while one computes, the other
  * waits. What is printed is JSON: medians of tokens per second, and their ratio, for low-rank companions of every projection
- * (`lora`) and for all weights (`full`).
+ * (`lora`) and for all weights (`full`). With `--recompute` this side computes each layer again for its gradient.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -55,6 +55,7 @@ const { values: given } = parseArgs({
     length: { type: 'string', default: '192' },
     rank: { type: 'string', default: '32' },
     rounds: { type: 'string', default: '7' },
+    recompute: { type: 'boolean', default: false },
   },
 });
 
@@ -105,6 +106,7 @@ async function openOwn(mode: Mode): Promise<Side> {
     beta2: 0.95,
     decay: 0.1,
     longest: length,
+    recompute: given.recompute,
   });
   const sequences = ids.map((tokens) => ({ tokens, weights: tokens.map((_, i) => (i === 0 ? 0 : 1)), chunks: [] }));
   const training: TrainingBatch = { references: [], sequences };
@@ -184,5 +186,14 @@ async function compare(mode: Mode) {
 
 const results: Partial<Record<Mode, Awaited<ReturnType<typeof compare>>>> = {};
 for (const mode of chosenModes) results[mode] = await compare(mode);
-const setting = { shape: given.shape, precision: 'f32', threads, batch, length, rank, rounds };
+const setting = {
+  shape: given.shape,
+  precision: 'f32',
+  threads,
+  batch,
+  length,
+  rank,
+  rounds,
+  recompute: given.recompute,
+};
 process.stdout.write(`${JSON.stringify({ ...setting, ...results }, undefined, 2)}\n`);
