@@ -30,8 +30,11 @@ export { measureCosts } from './evaluate/cost-measured.ts';
 export { costPlot } from './evaluate/cost-plot.ts';
 export { type DialogueRequest, evaluateDialogues } from './evaluate/dialogue/dialogue.ts';
 export { openJudge } from './evaluate/dialogue/judge.ts';
+export { type Comparison, compareRuns } from './evaluate/eval/compare.ts';
 export { type EvaluationRequest, evaluate } from './evaluate/eval/evaluate.ts';
 export { parseModes } from './evaluate/eval/modes.ts';
+export { reportRun, summaryOf } from './evaluate/eval/report.ts';
+export { readStoredRun, type StoredRun } from './evaluate/eval/stored-run.ts';
 export {
   type ExplainedMemory,
   type ExplainedRecall,

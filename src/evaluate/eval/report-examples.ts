@@ -26,7 +26,7 @@ ${shown.length === 0 ? html`<p>None: the run was ended before it could write any
 
 function taskPart(task: Task, { examples, references }: TaskExamples): Html {
   const byId = new Map(references.map((reference) => [reference.id, reference]));
-  return html`<h3 class="task">${task.name}</h3>
+  return html`<h3>${task.name}</h3>
 ${examples.map((example) => exampleCard(task.metrics[0], example, byId))}`;
 }
 
@@ -82,7 +82,9 @@ function referenceLists(given: readonly GivenAnswer[], references: ReadonlyMap<n
     const modes = given.filter((_, index) => lists[index] === list || isWithin(lists[index] as string, list));
     const own = modes.filter((one) => one.references.length > 0);
     const most = own.find((one) => one.references.join(' ') === list);
-    const named = own.map((one) => (one === most ? one.mode : `${one.mode} (the first ${one.references.length})`));
+    const named = own.map(({ mode, references: { length } }) =>
+      length === most?.references.length ? mode : `${mode} (the first ${length})`,
+    );
     return html`<details><summary>${counted(most?.references.length ?? 0, 'reference', 'references')} of ${named.join(', ')}${heldWords(most)}</summary>
 <ol class="references">${most?.references.map((id) => referenceItem(id, references.get(id))) ?? null}</ol></details>
 `;

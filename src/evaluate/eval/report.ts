@@ -177,11 +177,13 @@ async function chartsSection({ tasks }: StoredRun, { cells, averages }: RunSumma
 const style: Html = {
   markup: `
 main { max-width: 60rem; }
-h3.task { margin-top: 1.5rem; }
+h3 { margin-top: 1.5rem; }
 table { font-size: .875rem; overflow-wrap: normal; }
 th, td { white-space: nowrap; vertical-align: top; }
 td.words, th.words { text-align: left; }
-.card td.words { white-space: normal; min-width: 10rem; overflow-wrap: anywhere; }
+thead th { white-space: normal; vertical-align: bottom; }
+.card table { overflow-wrap: anywhere; } .card th, .card td { white-space: normal; min-width: 4rem; }
+.card > .id { margin: 0; font-size: .875rem; }
 tr.group th { font-weight: 600; padding-top: .75rem; } tr.group span { position: sticky; left: .5rem; }
 .sum { font-weight: 600; }
 .better { color: var(--for); } .worse { color: var(--against); } .noise { opacity: .75; }
@@ -198,7 +200,7 @@ tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
 @media (prefers-color-scheme: dark) { :root { --for: #6cc598; --against: #f0857d; } }
 @media print {
   :root { color-scheme: light; --for: #2a7d4f; --against: #b3372f; }
-  table { font-size: 8pt; overflow-wrap: anywhere; } th, td { white-space: normal; }
+  table { font-size: 8pt; } tbody th, td.words { white-space: normal; overflow-wrap: anywhere; }
   .card { break-inside: auto; } article p, article blockquote { orphans: 3; widows: 3; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
