@@ -24,6 +24,7 @@ export { rewriteBank } from './bank/rewrite.ts';
 export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
+export { type AdaptRequest, adapt, type DomainReport } from './evaluate/adapt/adapt.ts';
 export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidates } from './evaluate/choose-layers.ts';
 export { cheapestFormats, type KnowledgeCosts, knowledgeCosts, memoryShape } from './evaluate/cost.ts';
 export { measureCosts } from './evaluate/cost-measured.ts';

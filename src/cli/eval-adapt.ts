@@ -13,6 +13,7 @@ import type { ArmSummary } from '../evaluate/adapt/summary.ts';
 import { tuningSettingsSchema } from '../evaluate/adapt/tune.ts';
 import { armTitles, describeDifference, formatSeconds, metricTitles, seenNote } from '../evaluate/adapt/words.ts';
 import { newCommand, terminalOf } from './command.ts';
+import { memoriesOption } from './eval-options.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
 import { showFetching } from './pull.ts';
@@ -47,11 +48,7 @@ export function addEvalAdapt(evaluation: Command, interrupt: Interrupt): void {
     .requiredOption('--run <folder>', 'keeps what is measured: the same command goes on after an interruption')
     .addOption(number('--limit <n>', 'questions of each domain', shape.limit).default(defaults.limit))
     .addOption(number('--texts <n>', 'documents of each domain', shape.texts).default(defaults.texts))
-    .addOption(
-      number('--memories <n>', 'references of each question, as memories and as text', shape.memories).default(
-        defaults.memories,
-      ),
-    )
+    .addOption(memoriesOption())
     .addOption(number('--steps <n>', 'updates of the fine-tuning, instead of passes', training.steps))
     .addOption(
       number('--passes <n>', 'times that the fine-tuning sees the texts', training.passes).default(

@@ -7,14 +7,17 @@ export const heldSites = heldOut.policySites.slice(0, 4);
 
 const lines = (rows: readonly object[]) => gzipSync(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
 
+/** Long enough that each passage becomes a reference of its own. */
+const more =
+  'It is of the theory and of the thing, of the answer and of the question, and nobody knows why the porter said so.';
 const days = ['Monday', 'Tuesday', 'Friday', 'Sunday', 'Saturday'];
 
 /** Sites with a passage about when they delete what they know, and one about whom they tell. */
 const sites = [...heldSites, 'trained.example'].map((site, index) => ({
   site,
   passages: [
-    `We delete what we know every ${days[index]}.`,
-    `We tell the theory to the ${['mayor', 'queen', 'porter', 'miller', 'smith'][index]} and to nobody else.`,
+    `We delete what we know every ${days[index]}. ${more}`,
+    `We tell the theory to the ${['mayor', 'queen', 'porter', 'miller', 'smith'][index]} and to nobody else. ${more}`,
   ],
 }));
 
@@ -63,7 +66,7 @@ export function adaptationData(): TemporaryFolder {
     passages.map((text, i) => ({ context_id: `${site}/${i}`, title: site, text })),
   );
   const questions = contexts.map(({ context_id, text }) => {
-    const answer = text.split(' ').at(context_id.endsWith('0') ? -1 : 6) ?? '';
+    const answer = text.split(' ')[6] ?? '';
     const question = context_id.endsWith('0') ? 'When is my data deleted?' : 'Who is told?';
     return { context_id, question, answers: [answer.replace('.', '')], answer_starts: [text.indexOf(answer)] };
   });

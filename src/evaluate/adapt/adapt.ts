@@ -34,7 +34,7 @@ import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import { fileHash } from '../eval/eval-folder.ts';
 import { mostReferences } from '../eval/modes.ts';
 import { openRecordFolder, type RecordFile } from '../record-folder.ts';
-import type { Domain, DomainQuestion } from './domain.ts';
+import { type Domain, type DomainQuestion, isSeen } from './domain.ts';
 import { domainNamed } from './domains.ts';
 import { fillBank } from './fill-bank.ts';
 import { type DomainMaterial, readMaterial } from './material.ts';
@@ -183,7 +183,7 @@ async function adaptToDomain(run: Run, domain: Domain, material: DomainMaterial,
   return {
     domain: domain.name,
     description: domain.description,
-    seenInConversion: seen(domain, opened),
+    seenInConversion: isSeen(domain, opened.adapter?.card ?? null),
     documents: material.texts.length,
     validationDocuments: material.validation.length,
     references: references.length,
@@ -197,10 +197,6 @@ async function adaptToDomain(run: Run, domain: Domain, material: DomainMaterial,
       seconds,
     ),
   };
-}
-
-function seen({ heldOut, trainedAs }: Domain, { adapter }: OpenedModel): boolean {
-  return !heldOut && (adapter?.card.data.some(({ name }) => name === trainedAs) ?? false);
 }
 
 async function tuneOn(

@@ -1,4 +1,5 @@
 /** A domain: documents, and questions that they answer. One small file each, and a line in `domains.ts`. */
+import type { AdapterCard } from '../../memory/adapter-card.ts';
 
 /** A question with a short answer. */
 export interface DomainQuestion {
@@ -38,6 +39,17 @@ export interface Domain {
    * @throws Memory3Error "not-found" or "damaged", naming file and line
    */
   readonly read: (data: string) => readonly DomainDocument[];
+}
+
+/**
+ * Whether a model was trained on the domain's texts or questions.
+ * @param card of its adapter; null without one
+ */
+export function isSeen(
+  { heldOut, trainedAs }: Pick<Domain, 'heldOut' | 'trainedAs'>,
+  card: Pick<AdapterCard, 'data'> | null,
+): boolean {
+  return !heldOut && (card?.data.some(({ name }) => name === trainedAs) ?? false);
 }
 
 /** Characters of an answer beyond which a question is left out: a greedy answer ends after 32 tokens. */

@@ -4,7 +4,9 @@ import { gzipSync } from 'node:zlib';
 import { adaptationData, heldSites } from '../../../test/support/adaptation.ts';
 import type { TemporaryFolder } from '../../../test/support/temporary.ts';
 import { type TinyModel, tinyModel } from '../../../test/support/tiny-trained.ts';
-import { domainNamed } from './domains.ts';
+import { shippedAdapters } from '../../generate/adapted-model.ts';
+import { isSeen } from './domain.ts';
+import { domainNamed, domains } from './domains.ts';
 import { headedText, readMaterial } from './material.ts';
 
 let data: TemporaryFolder;
@@ -25,7 +27,7 @@ describe('domains', () => {
       heldSites,
     );
     const [first] = documents;
-    assert.match(first?.text ?? '', /^We delete .* Monday\.\n\nWe tell .* mayor/);
+    assert.match(first?.text ?? '', /^We delete .* Monday\.[\s\S]*\n\nWe tell .* mayor/);
     assert.deepEqual(
       first?.questions.map(({ question, answers }) => [question, ...answers]),
       [
@@ -75,6 +77,19 @@ describe('domains', () => {
     });
     assert.match(first?.text ?? '', /^The first question of the thing[\s\S]*Summary[\s\S]*Glossary[\s\S]*in the book$/);
     assert.doesNotMatch(first?.text ?? '', /Review|________|Because|Free Response|example\.org|\^/);
+  });
+
+  it('say what the adapter that ships was trained on', () => {
+    const [shipped] = shippedAdapters();
+    assert.ok(shipped !== undefined);
+    assert.deepEqual(
+      domains.map((domain) => [domain.name, isSeen(domain, shipped.card), isSeen(domain, null)]),
+      [
+        ['policies', false, false],
+        ['contracts', true, false],
+        ['textbook', true, false],
+      ],
+    );
   });
 
   it('wrong names and damaged data are errors that say which', () => {

@@ -1,7 +1,7 @@
 /** A run as an HTML page that stands alone: a chart of what was gained, tables of quality and of what it cost. */
 import { type Html, html } from '../../html.ts';
 import { pageOf } from '../../page.ts';
-import { plotSvg } from '../../plot.ts';
+import { type PlotSpec, plotInPage } from '../../plot.ts';
 import type { DomainReport } from './adapt.ts';
 import { armTitles, describeDifference, formatSeconds, metricTitles, seenNote } from './words.ts';
 
@@ -28,7 +28,7 @@ async function section(report: DomainReport): Promise<Html> {
 <p>${description}: ${documents} documents, ${references} references, ${tokens} tokens; ${questions} questions.
 ${seenNote(report)} Fine-tuning: ${tuning.steps} steps; held-out texts from ${before.toFixed(3)} to ${best.toFixed(3)} nats a
 token, at step ${tuning.bestStep}.</p>
-<figure class="scroll">${{ markup: await chart(report) }}</figure>
+<figure class="scroll">${await chart(report)}</figure>
 <div class="scroll"><table>
 <thead><tr><th>quality</th><th>arm</th><th>value</th><th>95 %</th><th>questions</th><th>differences</th></tr></thead>
 <tbody>${metrics.flatMap((metric) =>
@@ -52,16 +52,15 @@ token, at step ${tuning.bestStep}.</p>
 </section>`;
 }
 
-/** Nats of a right answer, by arm, with intervals. @returns SVG */
-function chart({ domain, arms }: DomainReport): Promise<string> {
+/** Nats of a right answer, by arm, with intervals. */
+function chart({ domain, arms }: DomainReport): Promise<Html> {
   const values = arms.flatMap(({ arm, qualities }) => {
     const nats = qualities.find(({ metric }) => metric === 'nats');
     return nats === undefined ? [] : [{ arm: armTitles[arm], nats: nats.value, low: nats.low, high: nats.high }];
   });
   const y = { field: 'arm', type: 'nominal', title: null, sort: null, axis: { labelLimit: 0 } };
   const axis = 'nats per token of the right answer (less is better)';
-  return plotSvg({
-    title: domain,
+  const spec = {
     width: 420,
     height: { step: 30 },
     data: { values },
@@ -72,11 +71,12 @@ function chart({ domain, arms }: DomainReport): Promise<string> {
         encoding: { x: { field: 'nats', type: 'quantitative', title: axis } },
       },
       {
-        mark: { type: 'rule', color: '#000000', strokeWidth: 1.5 },
+        mark: { type: 'rule', color: 'currentColor', strokeWidth: 1.5 },
         encoding: { x: { field: 'low', type: 'quantitative', title: axis }, x2: { field: 'high' } },
       },
     ],
-  } as Parameters<typeof plotSvg>[0]);
+  } as PlotSpec;
+  return plotInPage(spec, `${domain}: ${axis}, by arm`);
 }
 
 const style: Html = {

@@ -42,6 +42,8 @@ export const tuningSettingsSchema = z.strictObject({
   batch: positive.default(4),
   /** Validations on the way, of which the best is taken. */
   validations: positive.default(8),
+  /** Most sequences of held-out texts that one validation reads. */
+  validationSequences: positive.default(16),
   lora: loraSchema.prefault({}),
 });
 export type TuningSettings = z.output<typeof tuningSettingsSchema>;
@@ -106,7 +108,9 @@ export async function tune(options: TuneOptions): Promise<Tuning> {
         some.flatMap((text) => samplesOf(text, model.tokenizer, length)),
         { length, memory: false },
       );
-    const [training, validation] = [await pack(texts), await pack(options.validation)];
+    const training = await pack(texts);
+    const held = await pack(options.validation);
+    const validation = { ...held, sequences: held.sequences.slice(0, settings.validationSequences) };
     if (training.sequences.length === 0 || validation.sequences.length === 0) {
       throw new Memory3Error('usage', 'The texts of the domain are too short to learn from.');
     }
@@ -130,7 +134,7 @@ export async function tune(options: TuneOptions): Promise<Tuning> {
           model: await model.base.fingerprint(),
           adapter: model.adapter?.fingerprint ?? null,
           texts: fingerprintOf(training.samples),
-          validation: fingerprintOf(validation.samples),
+          validation: [fingerprintOf(validation.samples), validation.sequences.length],
           ...{ length, batch, lora, seed },
         },
         steps,
