@@ -29,7 +29,7 @@ export function storeRun(folder: string, name: string, run: RunToStore): string 
     data: tasks.map((task) => ({ task, file: `${task}.jsonl`, hash: '1'.repeat(64) })),
     model: { name: model, fingerprint: '2'.repeat(64), adapter: false, ...(parameters === null ? {} : { parameters }) },
     profile: { name: 'layers 0-1, 8 tokens by attention, f16', fingerprint: '3'.repeat(64) },
-    bank: { references: 9, documents: 3 },
+    bank: { name: 'general', references: 9, documents: 3 },
     ...run.config,
   };
   const write = (file: string, text: string) => writeFileSync(join(path, file), text);

@@ -1,7 +1,7 @@
 /**
  * An evaluation: tasks, each in every mode, into a folder that survives kills (`eval-folder.ts`).
  */
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { z } from 'zod';
 import type { StoredReference } from '../../bank/bank.ts';
 import { checkOptions, Memory3Error } from '../../errors.ts';
@@ -209,7 +209,15 @@ export async function identityOf({ file, adapter, profile, bank }: Evaluated): P
       parameters: parameterCount(file.config).total,
     },
     profile: profileIdentity(profile),
-    bank: stats === undefined ? null : { references: stats.references, documents: stats.documents, ...stats.identity },
+    bank:
+      bank === undefined || stats === undefined
+        ? null
+        : {
+            name: parse(bank.path).name,
+            references: stats.references,
+            documents: stats.documents,
+            ...stats.identity,
+          },
   };
 }
 

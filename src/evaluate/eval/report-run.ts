@@ -21,7 +21,9 @@ export function aboutSection({ config, tasks, modes, records }: StoredRun): Html
     ['Memories', profile.name],
     [
       'Bank',
-      bank === null ? 'none' : `${bank.references} references of ${counted(bank.documents, 'document', 'documents')}`,
+      bank === null
+        ? 'none'
+        : `${bank.name ?? 'without a name'}: ${bank.references} references of ${counted(bank.documents, 'document', 'documents')}`,
     ],
     ['Tasks', `${tasks.length}: ${tasks.map(({ name }) => name).join(', ')}`],
     [

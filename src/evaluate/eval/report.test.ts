@@ -139,7 +139,7 @@ describe('the report of a run', () => {
     // Items of 8, 2, 2, 2 and 1 seconds, 300 tokens in 15 seconds.
     assert.match(textOf(section(page, 'times')), /squad 2\.00 s, 20\/s - - winogrande - - - all 2\.00 s, 20\/s/);
     const about = textOf(section(page, 'about'));
-    assert.match(about, /Bank 9 references of 3 documents/);
+    assert.match(about, /Bank general: 9 references of 3 documents/);
     assert.match(about, /at most 200 of each task, 50 of squad, drawn by seed 0/);
     assert.match(about, /rag:2 2 references as text before the prompt/);
   });

@@ -36,7 +36,7 @@ const configSchema = z.looseObject({
     parameters: z.int().positive().optional(),
   }),
   profile: z.looseObject({ name: z.string() }),
-  bank: z.looseObject({ references: natural, documents: natural }).nullable(),
+  bank: z.looseObject({ name: z.string().optional(), references: natural, documents: natural }).nullable(),
 });
 const fileSchema = z.object({ format: z.string(), config: z.record(z.string(), z.json()) });
 
