@@ -13,6 +13,7 @@ import { takeLock } from '../lock.ts';
 import { onDisk } from '../train/run-folder.ts';
 import { type AddCommand, newCommand, terminalOf } from './command.ts';
 import { addEvalAdapt } from './eval-adapt.ts';
+import { addEvalBank } from './eval-bank.ts';
 import { addEvalDialogue } from './eval-dialogue.ts';
 import { memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
 import { printEvaluation } from './eval-tables.ts';
@@ -53,7 +54,7 @@ const limitsSchema = z
   });
 
 /** `memory3 eval <name>`: each has flags of its own, behind its name. */
-const subcommands: readonly AddCommand[] = [addEvalAdapt, addEvalDialogue];
+const subcommands: readonly AddCommand[] = [addEvalBank, addEvalAdapt, addEvalDialogue];
 
 export function addEval(program: Command, interrupt: Interrupt): void {
   const { shape } = evaluationOptionsSchema;
