@@ -187,7 +187,7 @@ export function evaluationData(): TemporaryFolder {
 }
 
 /** Near are texts that share words. */
-const embedder: Embedder = {
+export const wordEmbedder: Embedder = {
   name: 'words',
   fingerprint: '0'.repeat(64),
   dimensions,
@@ -218,12 +218,15 @@ export async function openEvaluated(folder: string): Promise<Required<Evaluated>
   await using opening = new AsyncDisposableStack();
   const opened = opening.use(await openModel({ model: await tinyModelFolder(folder), adapter: null, threads: 1 }));
   const bank = opening.use(
-    openBank(join(folder, 'bank.memory3'), { mode: 'write', identity: await identityOf(opened, embedder) }),
+    openBank(join(folder, 'bank.memory3'), { mode: 'write', identity: await identityOf(opened, wordEmbedder) }),
   );
   for (const [index, text] of documents.entries()) {
-    await putDocument({ ...opened, bank, embedder }, { name: `${index}`, title: null, mediaType: 'text/plain', text });
+    await putDocument(
+      { ...opened, bank, embedder: wordEmbedder },
+      { name: `${index}`, title: null, mediaType: 'text/plain', text },
+    );
   }
-  const recall = new MemoryRecall({ ...opened, bank, embedder });
+  const recall = new MemoryRecall({ ...opened, bank, embedder: wordEmbedder });
   const resources = opening.move();
   return { ...opened, bank, recall, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
