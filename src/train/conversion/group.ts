@@ -6,7 +6,15 @@
  * among the references of their own group, for the same reason.
  */
 
-export const contextKinds = ['question', 'chat-question', 'reconstruction', 'continuation', 'plain', 'text'] as const;
+export const contextKinds = [
+  'question',
+  'chat-question',
+  'gap',
+  'reconstruction',
+  'continuation',
+  'plain',
+  'text',
+] as const;
 export type ContextKind = (typeof contextKinds)[number];
 
 /** How references reach a context: as memories, not at all, or as text in the prompt (the two baselines). */

@@ -38,7 +38,14 @@ const material: Material = {
   ]),
   counts: {},
 };
-const options: MixtureOptions = { tokenizer, chatTemplate, contextTokens: 64, maxTokens: 100, seed: 7, mode: 'memory' };
+const options: MixtureOptions = {
+  tokenizer,
+  chatTemplate,
+  contextTokens: 100,
+  maxTokens: 100,
+  seed: 7,
+  mode: 'memory',
+};
 
 const groupsOf = (changes: Partial<MixtureOptions>, count = 20): TrainingGroup[] => {
   const stream = openMixture(material, { ...options, ...changes });
@@ -64,7 +71,7 @@ describe('the mixture', () => {
       assert.equal(new Set(references.map(String)).size, 8);
       for (const context of own) {
         assert.equal(context.tokens[0], tokenizer.bosTokenId);
-        assert.ok(context.tokens.length <= (context.kind === 'text' ? 241 : 64));
+        assert.ok(context.tokens.length <= (context.kind === 'text' ? 241 : 100));
         assert.equal(context.weights.length, context.tokens.length);
         assert.equal(context.weights[0], 0);
         assert.ok(Math.abs(context.weights.reduce((sum, weight) => sum + weight, 0) - 1) < 1e-9);
@@ -90,6 +97,12 @@ describe('the mixture', () => {
         if (context.kind.endsWith('question')) {
           assert.ok(seen.some((one) => one.startsWith(` ${name} `)));
           assert.match(target, context.kind === 'question' ? /^ stone \w+\n$/ : /^stone \w+\)<\|endoftext\|>$/);
+        }
+        if (context.kind === 'gap') {
+          const sentence = /Fill in the gap: (.*)\n/.exec(text)?.[1] as string;
+          const whole = sentence.replace('___', target.trim());
+          assert.notEqual(whole, sentence);
+          assert.ok(seen.some((one) => one.includes(whole)));
         }
         if (context.kind === 'reconstruction') {
           const quoted = text.slice(text.indexOf('Quote:') + 'Quote:'.length);
@@ -145,7 +158,7 @@ describe('the mixture', () => {
   });
 
   it('refuses groups with too few references, and positions that are none', () => {
-    assert.throws(() => openMixture(material, { ...options, references: 4 }), { code: 'usage', message: /at least 6/ });
+    assert.throws(() => openMixture(material, { ...options, references: 4 }), { code: 'usage', message: /at least 5/ });
     assert.throws(() => openMixture({ ...material, questions: new Map() }, options), { code: 'usage' });
     assert.throws(() => openMixture(material, options).group(-1), { code: 'usage' });
   });

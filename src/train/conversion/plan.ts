@@ -2,13 +2,14 @@
  * Draws what one group of the conversion's training is made of, before it is known how references reach its contexts.
  *
  * 1. Its references: one from a document for each continuation, the others with questions, 1 to 4 of each being asked.
- * 2. Quotations of any of the references; exchanges and long texts that have none.
+ * 2. Gaps in sentences of any of the references, and quotations of them; exchanges and long texts that have none.
  * 3. Half of the contexts that have a reference see four others of the group beside it, distractors. Those contexts of a group
  *    see the same five in the same order: as text they have their beginning in common then, which is read once.
  */
 import type { Random } from '../../generate/sampling.ts';
 import { bodyTokens, cutIntoChunks } from '../../retrieval/chunks.ts';
 import { pick, pickByShare, shuffle } from './draw.ts';
+import { type Gap, gapsOf } from './gaps.ts';
 import type { ContextKind } from './group.ts';
 import type { AskedQuestion, ExchangeSource, Material, QuestionFamily, QuestionReference } from './material.ts';
 import { type Renderer, render, type Utterance } from './render.ts';
@@ -98,6 +99,7 @@ export class Planner {
     }));
     const contexts = [
       ...this.#questions(asked, wanted('chat-question'), count),
+      ...this.#gaps(references, wanted('gap')),
       ...this.#quotations(references, wanted('reconstruction')),
       ...continuations,
       ...Array.from({ length: wanted('plain') }, () => this.#plain()),
@@ -149,6 +151,21 @@ export class Planner {
       }
       chatsLeft--;
       return { kind: 'chat-question', utterance: chat, references };
+    });
+  }
+
+  /** Gaps in any of the references, of another one each while there are any; references without names or numbers have none. */
+  #gaps(references: readonly PlannedReference[], wanted: number): PlannedContext[] {
+    const gaps = references.map(({ text }) => gapsOf(text).filter((gap) => !render(asked(gap), [], this.#options).cut));
+    const order = shuffle(
+      [...references.keys()].filter((index) => gaps[index]?.length !== 0),
+      this.#random,
+    );
+    if (order.length === 0) return this.#quotations(references, wanted);
+    return Array.from({ length: wanted }, (_, i) => {
+      const own = order[i % order.length] as number;
+      const gap = pick(gaps[own] as readonly Gap[], this.#random);
+      return { kind: 'gap', utterance: asked(gap), references: this.#seen(own, references.length) };
     });
   }
 
@@ -242,6 +259,10 @@ export class Planner {
     }
     return best;
   }
+}
+
+function asked({ sentence, answer }: Gap): Utterance {
+  return { form: 'question', question: `Fill in the gap: ${sentence}`, answer };
 }
 
 function lengthOf(references: readonly PlannedReference[], index: number): number {

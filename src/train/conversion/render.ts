@@ -2,6 +2,7 @@
  * Contexts as tokens and weights.
  *
  *   question        <bos>Question: {q}\nAnswer: {a}\n                   weights on " {a}\n"
+ *   gap             <bos>Question: Fill in the gap: {sentence}\nAnswer: {a}\n
  *   chat-question   the chat template around q and a                    weights on a and the token that ends it
  *   reconstruction  <bos>Quote: {a few tokens}{the next 40}             weights on the 40
  *   continuation    <bos> {60 tokens of text}                           weights on all of them
