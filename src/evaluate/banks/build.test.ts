@@ -9,8 +9,8 @@ import { tinyModelFolder } from '../../../test/support/evaluation.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { type BuildEvent, finishedBank } from './build.ts';
-import { bankSentence, describeBank } from './holdings.ts';
-import { planBank, type SourceCounts } from './plan.ts';
+import { bankWords, describeBank } from './holdings.ts';
+import { checkBuilt, planBank, type SourceCounts } from './plan.ts';
 
 let data: TemporaryFolder;
 let folder: TemporaryFolder;
@@ -109,7 +109,10 @@ describe('a bank for evaluation', () => {
       { source: 'squad', documents: 4, references: 4, of: 27 },
       { source: 'cuad', documents: 2, references: 2, of: 5 },
     ]);
-    assert.match(bankSentence(described), /^Bank part: 6 references of .*; documents: squad 4 of 27, cuad 2 of 5$/);
+    assert.match(
+      bankWords(described),
+      /^part: 6 references of 6 documents \(squad 4 of 27, cuad 2 of 5\), memories of /,
+    );
     assert.equal((await finishedBank(pathOf('part'), planBank(...plan)))?.documents, 6);
     const less = planBank(plan[0], plan[1], { sources: ['squad', 'cuad'], limit: 4 });
     await assert.rejects(finishedBank(pathOf('part'), less), {
@@ -137,8 +140,10 @@ describe('a bank for evaluation', () => {
     ] as const) {
       if (word !== null) await buildAndKill(name, word);
       assert.equal(await finishedBank(pathOf(name), plan), null);
+      assert.throws(() => checkBuilt(pathOf(name)), { code: 'usage', message: /not finished/ });
       const events = await buildTinyBank(folder.path, pathOf(name), plan);
       assert.deepEqual(contents(name), contents('general'));
+      checkBuilt(pathOf(name));
       assert.ok(events.some((event) => event.kind === 'progress' && event.event.kind === 'document'));
     }
   });

@@ -132,6 +132,14 @@ export function readBankRecord(bank: string): BankRecord | null {
   return parsed.data;
 }
 
+/** Refuses a bank that is still being built: what is measured with it could not be measured again. */
+export function checkBuilt(bank: string): void {
+  if (readBankRecord(bank)?.finished !== null) return;
+  throw new Memory3Error('usage', `The bank ${bank} is not finished.`, {
+    remedy: 'Go on with building it first: the same "memory3 eval bank" that began it.',
+  });
+}
+
 export function writeBankRecord(bank: string, plan: BankPlan, finished: BankRecord['finished']): void {
   const text = `${JSON.stringify({ format, planned: plannedOf(plan), finished }, null, 2)}\n`;
   onDisk(dirname(bank), () => replaceFile(dirname(bank), basename(recordPath(bank)), text));

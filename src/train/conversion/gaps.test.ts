@@ -26,6 +26,10 @@ describe('gaps', () => {
     assert.deepEqual(gapsOf('The city of Rome is older than anything that is in Rome today.'), []);
   });
 
+  it('are no parts of words', () => {
+    assert.deepEqual(gapsOf('The prices of oil fell again in the 1980s and for the 28th time.'), []);
+  });
+
   it('keep the words nearest to them', () => {
     const words = (count: number, word: string) =>
       Array.from({ length: count }, (_, i) => `${word}${'x'.repeat(i % 3)}`);

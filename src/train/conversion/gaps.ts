@@ -16,9 +16,9 @@ const leastWords = 6;
 const longestAnswer = 40;
 
 const name = String.raw`\p{Lu}[\p{L}\p{M}\p{N}’'&-]*\p{L}`;
-/** Names of several words, and numbers; an abbreviation's point stays outside. */
+/** Names of several words, and whole numbers, not that of "1980s" or "28th"; an abbreviation's point stays outside. */
 const salient = new RegExp(
-  String.raw`${name}(?:\s+(?:(?:of|the|and|de|von|van|du)\s+)?${name})*|\p{N}+(?:[.,:]\p{N}+)*\s?%?`,
+  String.raw`${name}(?:\s+(?:(?:of|the|and|de|von|van|du)\s+)?${name})*|(?<![\p{L}\p{N}])\p{N}+(?:[.,:]\p{N}+)*(?![\p{L}\p{N}])(?:\s?%)?`,
   'gu',
 );
 
