@@ -1,4 +1,5 @@
 /** What an evaluation prints: its cells, means over tasks, and another run beside it. */
+import { bankWords } from '../evaluate/banks/holdings.ts';
 import type { Comparison } from '../evaluate/eval/compare.ts';
 import {
   describeParameters,
@@ -20,11 +21,12 @@ import { type Terminal, table } from './terminal.ts';
 
 /** As tables, or as a line of JSON for each cell, mean, compared cell and effective size. */
 export function printEvaluation(
-  { cells, averages, comparison, report }: RunSummary & RunReport,
+  { cells, averages, comparison, bank, report }: RunSummary & RunReport,
   terminal: Terminal,
 ): void {
   const { rows = [], sizes = [], ...differences } = comparison ?? {};
   const values = [
+    ...(bank === null || cells.length === 0 ? [] : [{ kind: 'bank', ...bank }]),
     ...cells.map((cell) => ({ kind: 'cell', ...cell })),
     ...averages.map((average) => ({ kind: 'mean', ...average })),
     ...(comparison === null ? [] : [{ kind: 'comparison', ...differences }]),
@@ -33,6 +35,7 @@ export function printEvaluation(
   ];
   terminal.results(values, () =>
     [
+      ...(cells.length === 0 || bank === null ? [] : [`Bank ${bankWords(bank)}`]),
       ...(cells.length === 0 ? [] : [describeCells({ cells, averages })]),
       ...(comparison === null ? [] : describeRuns(comparison)),
     ].join('\n\n'),

@@ -1,7 +1,7 @@
 /**
  * An evaluation: tasks, each in every mode, into a folder that survives kills (`eval-folder.ts`).
  */
-import { join, parse } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { StoredReference } from '../../bank/bank.ts';
 import { checkOptions, Memory3Error } from '../../errors.ts';
@@ -9,6 +9,8 @@ import type { Answerer } from '../../generate/answer.ts';
 import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
 import { profileIdentity } from '../../memory/choose-profile.ts';
 import { parameterCount } from '../../train/scratch/new-model.ts';
+import { describeBank } from '../banks/holdings.ts';
+import { checkBuilt } from '../banks/plan.ts';
 import { taskNamed } from '../tasks/all.ts';
 import { readMaterial, type Task } from '../tasks/task.ts';
 import { type EvaluationFolder, fileHash, openEvaluationFolder } from './eval-folder.ts';
@@ -195,12 +197,12 @@ function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number |
       remedy: 'Add texts (memory3 add) and name the bank (--bank), or evaluate with --modes none.',
     });
   }
+  checkBuilt(bank.path);
   return { model, tokenizer, finder: new ReferenceFinder(recall, tokenizer, { most, overlap }), memories };
 }
 
 /** What the results depend on, for the configuration. */
 export async function identityOf({ file, adapter, profile, bank }: Evaluated): Promise<Record<string, unknown>> {
-  const stats = bank?.stats();
   return {
     model: {
       name: file.name,
@@ -209,15 +211,7 @@ export async function identityOf({ file, adapter, profile, bank }: Evaluated): P
       parameters: parameterCount(file.config).total,
     },
     profile: profileIdentity(profile),
-    bank:
-      bank === undefined || stats === undefined
-        ? null
-        : {
-            name: parse(bank.path).name,
-            references: stats.references,
-            documents: stats.documents,
-            ...stats.identity,
-          },
+    bank: bank === undefined ? null : describeBank(bank),
   };
 }
 

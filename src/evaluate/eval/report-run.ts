@@ -1,6 +1,6 @@
 /** Parts of a report that say how it came about: what was run, what was left out, how long it took. */
 import { type Html, html } from '../../html.ts';
-import { counted } from '../../page.ts';
+import { bankWords } from '../banks/holdings.ts';
 import type { Task } from '../tasks/task.ts';
 import { describeParameters } from './comparison-words.ts';
 import type { BatchTimes } from './eval-folder.ts';
@@ -19,12 +19,7 @@ export function aboutSection({ config, tasks, modes, records }: StoredRun): Html
       `${model.name}, ${describeParameters(model.parameters ?? null)} parameters, ${model.adapter ? 'with an adapter' : 'without adapter'}`,
     ],
     ['Memories', profile.name],
-    [
-      'Bank',
-      bank === null
-        ? 'none'
-        : `${bank.name ?? 'without a name'}: ${bank.references} references of ${counted(bank.documents, 'document', 'documents')}`,
-    ],
+    ['Bank', bank === null ? 'none' : bankWords(bank)],
     ['Tasks', `${tasks.length}: ${tasks.map(({ name }) => name).join(', ')}`],
     [
       'Items',

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Html, html } from '../../html.ts';
 import { counted, pageOf } from '../../page.ts';
 import { onDisk, replaceFile } from '../../train/run-folder.ts';
+import type { BankDescription } from '../banks/holdings.ts';
 import type { MetricName } from '../tasks/task.ts';
 import { type Comparison, compareRuns } from './compare.ts';
 import { scoreChart } from './report-charts.ts';
@@ -27,6 +28,8 @@ export interface RunReport {
   readonly report: string;
   readonly averages: readonly Average[];
   readonly comparison: Comparison | null;
+  /** What was recalled from; null for a run without references. */
+  readonly bank: BankDescription | null;
 }
 
 /** What the items of a run come to. */
@@ -43,7 +46,8 @@ export async function reportRun(run: StoredRun, summary: RunSummary, compare?: s
   const comparison = compare === undefined ? null : compareRuns(run, readStoredRun(compare));
   const page = await reportPage(run, readStoredDetails(run.path), summary, comparison);
   onDisk(run.path, () => replaceFile(run.path, 'report.html', page));
-  return { report: join(run.path, 'report.html'), averages: summary.averages, comparison };
+  const report = join(run.path, 'report.html');
+  return { report, averages: summary.averages, comparison, bank: run.config.bank };
 }
 
 /** The whole page. */

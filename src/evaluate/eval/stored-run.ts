@@ -7,6 +7,7 @@ import { readJsonLines } from '../../json-lines.ts';
 import { readTextFile } from '../../model/binary-file.ts';
 import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
+import { bankDescriptionSchema } from '../banks/holdings.ts';
 import { taskNamed } from '../tasks/all.ts';
 import type { Task } from '../tasks/task.ts';
 import { type BatchTimes, evaluationFormat, timesSchema } from './eval-folder.ts';
@@ -36,7 +37,7 @@ const configSchema = z.looseObject({
     parameters: z.int().positive().optional(),
   }),
   profile: z.looseObject({ name: z.string() }),
-  bank: z.looseObject({ name: z.string().optional(), references: natural, documents: natural }).nullable(),
+  bank: bankDescriptionSchema.nullable(),
 });
 const fileSchema = z.object({ format: z.string(), config: z.record(z.string(), z.json()) });
 
