@@ -12,17 +12,24 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { evaluationData, openEvaluated } from '../../../test/support/evaluation.ts';
+import { gzipSync } from 'node:zlib';
+import { evaluationData, openEvaluated, wordEmbedder } from '../../../test/support/evaluation.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { putDocument } from '../../generate/library.ts';
 import { readJsonLines } from '../../json-lines.ts';
 import { ReadingContext } from '../../memory/context.ts';
 import { parseMemory } from '../../memory/format.ts';
+import { writeMemories } from '../../memory/writer.ts';
+import { bodyTokens } from '../../retrieval/chunks.ts';
 import { measureAbility } from '../ability.ts';
+import { bankWords } from '../banks/holdings.ts';
+import { writeBankRecord } from '../banks/plan.ts';
 import { continuationLikelihoods, encodeContinuations } from './continuations.ts';
 import { type EvaluationEvent, type EvaluationRequest, evaluate } from './evaluate.ts';
 import { parseModes } from './modes.ts';
 import { type ItemRecord, recordSchema } from './records.ts';
 import type { Cell } from './summary.ts';
+import { remarks } from './words.ts';
 
 let data: TemporaryFolder;
 let folder: TemporaryFolder;
@@ -123,6 +130,97 @@ describe('an evaluation', () => {
         ['rag:1', 9],
       ],
     );
+  });
+
+  it('gives items their own passages, as memories and as text, without a bank', async () => {
+    const { bank: _, ...without } = evaluated;
+    const path = join(folder.path, 'gold');
+    const request = {
+      folder: path,
+      data: data.path,
+      tasks: ['boolq', 'squad', 'copa'] as [string, ...string[]],
+      modes: parseModes('none,memory:gold,rag:gold', 2),
+    };
+    const events = await Array.fromAsync(evaluate({ ...without, recall: null }, request));
+    const records = readJsonLines(join(path, 'items.jsonl'), recordSchema);
+    const of = (mode: string, id: string) => records.find((record) => record.mode === mode && record.id === id);
+
+    const [passage, asked] = ['House 1 has a green roof.', 'Question: is the roof of house 1 green?\nAnswer:'];
+    const words = [' no', ' yes'];
+    const { model, profile, tokenizer, repeatPrompt } = evaluated;
+    const body = { tokens: bodyTokens(tokenizer, passage) };
+    const stored = (await writeMemories(model, profile, [body], repeatPrompt)).map(parseMemory);
+    const recalled = await alone(asked, words, (context) => context.useMemories(stored));
+    assertNear(of('memory:gold:2', 'boolq-1')?.logLikelihoods, recalled);
+    assertNear(of('rag:gold:2', 'boolq-1')?.logLikelihoods, await alone(`Reference: ${passage}\n\n${asked}`, words));
+    assertNear(of('none', 'boolq-1')?.logLikelihoods, await alone(`${passage}\n${asked}`, words));
+
+    for (const mode of ['memory:gold:2', 'rag:gold:2']) {
+      const { gold, held, references } = of(mode, 'squad-0') ?? {};
+      assert.deepEqual([gold, held, references], [{ given: 1, leftOut: 0 }, true, []]);
+      const long = of(mode, 'squad-7');
+      assert.equal(long?.gold?.given, 2);
+      assert.ok((long.gold?.leftOut ?? 0) > 0 && long.held === false, 'the answer stood at the end');
+      const none = of(mode, 'squad-8');
+      assert.deepEqual([none?.gold, none?.scores, none?.held, none?.tooLong], [null, {}, null, null]);
+    }
+    assert.equal(of('none', 'squad-0')?.gold, undefined);
+    const cells = cellsOf(events).filter(
+      ({ mode, metric }) => mode === 'memory:gold:2' && /exact|accuracy/.test(metric),
+    );
+    assert.deepEqual(
+      cells.map(({ task, items, noGold, short, held, heldOf }) => [task, items, noGold, short, held, heldOf]),
+      [
+        ['boolq', 3, 0, 0, null, 0],
+        ['squad', 8, 1, 0, 7, 8],
+        ['copa', 0, 3, 0, null, 0],
+      ],
+    );
+    assert.ok((cells[1]?.goldLeftOut ?? 0) > 0);
+    assert.deepEqual(remarks(cells[2] as Cell), ['no gold passages']);
+    assert.deepEqual(
+      cells[1]?.differences.map(({ to, items }) => [to, items]),
+      [['none', 8]],
+    );
+    assert.equal((await Array.fromAsync(evaluate({ ...without, recall: null }, request))).length, 1, 'all is measured');
+    data.write('squad/dev-v1.1.contexts.jsonl.gz', gzipSync('{"context_id":"c-0","title":"","text":"Other."}\n'));
+    await assert.rejects(evaluate({ ...without, recall: null }, request).next(), {
+      code: 'mismatch',
+      message: /"goldHash":/,
+    });
+  });
+
+  it('names its bank, and what it holds; an unfinished one is refused', async () => {
+    const { events } = await run('bank', { modes: 'rag:1', limit: 1 });
+    const last = events.at(-1);
+    assert.ok(last?.kind === 'summary' && last.bank !== null);
+    assert.match(bankWords(last.bank), /^bank: 11 references of 11 documents \(other texts 11\), memories of /);
+    const plan = { kind: 'general', data: data.path, sources: [] } as const;
+    writeBankRecord(evaluated.bank.path, plan, null);
+    await assert.rejects(run('unfinished', { modes: 'rag:1' }), { code: 'usage', message: /is not finished/ });
+    writeBankRecord(evaluated.bank.path, plan, { documents: 11, references: 11, sources: [] });
+    await run('bank', { modes: 'rag:1', limit: 1 });
+  });
+
+  it('says in how many items a reference holds the answer, of choices as texts and of letters', async () => {
+    const { bank, tokenizer } = evaluated;
+    const text = 'The roof of house 2 is blue, and so is the door.';
+    const name = 'blue';
+    await putDocument(
+      { ...evaluated, bank, tokenizer, embedder: wordEmbedder },
+      {
+        ...{ name, title: null, mediaType: 'text/plain', text },
+      },
+    );
+    try {
+      const tasks: [string, ...string[]] = ['arc_easy', 'mmlu', 'boolq'];
+      const { records } = await run('held', { tasks, modes: 'none,rag:3', overlap: null });
+      const held = (mode: string, id: string) => records.find((one) => one.mode === mode && one.id === id)?.held;
+      assert.deepEqual([held('rag:3', 'arc-2'), held('rag:3', 'arc-1')], [true, false]);
+      assert.deepEqual([held('rag:3', 'mmlu-2'), held('rag:3', 'boolq-0'), held('none', 'arc-2')], [true, null, null]);
+    } finally {
+      bank.removeDocument(name);
+    }
   });
 
   it('goes on where it was cut off, at any byte, and ends the same', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { taskNamed } from '../tasks/all.ts';
 import { answerScores, cellValue, choiceScores } from './metrics.ts';
-import { parseModes } from './modes.ts';
+import { mostRecalled, parseModes } from './modes.ts';
 import type { ItemRecord } from './records.ts';
 import { averagesOf, differenceOf, intervalOf, isBetter, summarise } from './summary.ts';
 
@@ -141,7 +141,10 @@ describe('cells', () => {
 
 describe('modes', () => {
   it('by name, number of references and profile', () => {
-    const modes = parseModes('none, memory,rag:3,memory:2:kept=8:storage=f16,memory:kept=all', 5);
+    const modes = parseModes(
+      'none, memory,rag:3,memory:2:kept=8:storage=f16,memory:kept=all,rag:gold,memory:gold:3',
+      5,
+    );
     assert.deepEqual(
       modes.map(({ name, references, profile }) => [name, references, profile]),
       [
@@ -150,11 +153,31 @@ describe('modes', () => {
         ['rag:3', 3, {}],
         ['memory:2:kept=8:storage=f16', 2, { keptTokens: 8, storage: 'f16' }],
         ['memory:5:kept=all', 5, { keptTokens: 'all' }],
+        ['rag:gold:5', 5, {}],
+        ['memory:gold:3', 3, {}],
       ],
     );
+    assert.deepEqual(
+      modes.filter(({ gold }) => gold).map(({ name }) => name),
+      ['rag:gold:5', 'memory:gold:3'],
+    );
+    assert.equal(mostRecalled(modes), 5);
+    assert.equal(mostRecalled(parseModes('none,memory:gold:7,rag:2', 5)), 2);
+    assert.equal(mostRecalled(parseModes('none,memory:gold', 5)), 0);
   });
 
-  for (const wrong of ['', 'none:1', 'rags', 'rag:0', 'rag:x', 'rag:3:kept=8', 'memory:kept=0', 'memory:storage=f8']) {
+  for (const wrong of [
+    '',
+    'none:1',
+    'rags',
+    'rag:0',
+    'rag:x',
+    'rag:3:kept=8',
+    'memory:kept=0',
+    'memory:storage=f8',
+    'none:gold',
+    'rag:3:gold',
+  ]) {
     it(`refuses "${wrong}"`, () => {
       assert.throws(() => parseModes(wrong, 5), { code: 'usage' });
     });

@@ -113,6 +113,44 @@ describe('forms', () => {
     assert.equal(read('pubmedqa', 'choice').items.length, 3);
   });
 
+  it('own passages: of a file of contexts, of another set, of the line itself; none where there are none', () => {
+    const gold = (name: string) => {
+      const read = readMaterial(taskNamed(name), data.path, { ...all, gold: true }).gold;
+      return read === null ? null : Object.fromEntries(read);
+    };
+    assert.equal(gold('squad')?.['squad-0']?.[0], 'Ann Iron0 built it.');
+    assert.equal(gold('squad')?.['squad-8'], undefined, 'the file of contexts lacks one');
+    assert.deepEqual(gold('xquad_zh')?.['xquad-zh-2'], ['1887年。']);
+    assert.deepEqual(gold('nq_open'), {
+      'nq-0': ['Bridge 0 is of Ann Iron0.'],
+      'nq-1': ['Bridge 1 is of Ann Iron1.'],
+    });
+    assert.deepEqual(gold('halueval_qa')?.['haluqa-1/1'], ['Ann built bridge 1.']);
+    assert.deepEqual(gold('pubmedqa')?.['pubmed-1'], ['We tried.\n\nIt did.']);
+    assert.equal(gold('sciq')?.['sciq-0'], undefined, 'an empty support is none');
+    assert.equal(gold('arc_easy'), null);
+    assert.equal(readMaterial(taskNamed('squad'), data.path, all).gold, null);
+  });
+
+  it('a passage that prompts begin with can be taken away', () => {
+    for (const name of ['boolq', 'pubmedqa', 'sciq', 'halueval_qa']) {
+      for (const { prompts, passage = '' } of read(name, 'choice').items) {
+        for (const { text } of prompts) {
+          assert.ok(text.startsWith(passage));
+          assert.match(text.slice(passage.length), /^Question: /);
+        }
+      }
+    }
+  });
+
+  it('right choices as texts, where they are some', () => {
+    for (const name of ['arc_easy', 'mmlu', 'cmmlu', 'medqa', 'medmcqa', 'commonsenseqa']) {
+      assert.deepEqual(firstChoice(name).answers, ['red'], name);
+    }
+    assert.deepEqual(firstChoice('truthfulqa_mc2').answers, ['No, it is not.', 'Nobody knows one.']);
+    for (const name of ['boolq', 'pubmedqa', 'jec_qa_case']) assert.equal(firstChoice(name).answers, undefined);
+  });
+
   it('numbers of sums, whatever is written around them', () => {
     const task = taskNamed('gsm8k');
     assert.ok(task.kind === 'generated');
