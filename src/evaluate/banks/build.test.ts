@@ -226,6 +226,7 @@ describe('a bank for evaluation', () => {
       code: 'not-found',
       message: /dev-v2.0.contexts.jsonl.gz is missing.\n.*--sources/,
     });
+    assert.throws(() => planBank('general', data.path, { limits: { bioasq: 2 } }), { code: 'usage' });
     assert.throws(() => planBank('general', data.path, { sources: ['bioasq'] }), {
       code: 'usage',
       message: /there are wiki/,
