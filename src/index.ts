@@ -25,6 +25,8 @@ export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
 export { type AdaptRequest, adapt, type DomainReport } from './evaluate/adapt/adapt.ts';
+export { type BuildEvent, type BuildOptions, buildBank, finishedBank } from './evaluate/banks/build.ts';
+export { type BankPlan, type PlanOptions, planBank } from './evaluate/banks/plan.ts';
 export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidates } from './evaluate/choose-layers.ts';
 export { cheapestFormats, type KnowledgeCosts, knowledgeCosts, memoryShape } from './evaluate/cost.ts';
 export { measureCosts } from './evaluate/cost-measured.ts';

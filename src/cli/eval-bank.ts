@@ -1,5 +1,6 @@
 /** `memory3 eval bank`: builds a bank from public data sets, for `memory3 eval`. */
-import { statSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Argument, type Command } from 'commander';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
@@ -70,7 +71,7 @@ export function addEvalBank(evaluation: Command, interrupt: Interrupt): void {
       onNotice: (message) => terminal.notice(message),
     });
     const events = buildBank(workspace, plan, { memories, signal });
-    printBank(terminal, await report(events, terminal), bank, workspace.bank.stats().fileBytes);
+    printBank(terminal, await report(events, dirname(path), terminal), bank, workspace.bank.stats().fileBytes);
   });
 }
 
@@ -80,7 +81,7 @@ function given(value: string | undefined, flag: string): string {
 }
 
 /** Shows how far a build is: of each source its documents, then its memories. */
-async function report(events: AsyncIterable<BuildEvent>, terminal: Terminal): Promise<FinishedBank> {
+async function report(events: AsyncIterable<BuildEvent>, folder: string, terminal: Terminal): Promise<FinishedBank> {
   const planned = new Map<string, number>();
   let shown: { label: string; bar: Progress; done: number } | undefined;
   using _ = { [Symbol.dispose]: () => shown?.bar[Symbol.dispose]() };
@@ -96,6 +97,8 @@ async function report(events: AsyncIterable<BuildEvent>, terminal: Terminal): Pr
       for (const source of one.sources) planned.set(source.source, source.planned);
       if (terminal.json) terminal.result(one, () => '');
       else terminal.notice(describeEstimate(one));
+      const free = freeBytes(folder);
+      if (one.bytes > free) terminal.notice(`Only ${formatBytes(free)} are free in ${folder}.`);
     } else if (one.kind === 'progress') {
       const { source, event } = one;
       if (event.kind === 'skipped') terminal.notice(`${event.name} was skipped: ${event.reason}`);
@@ -109,6 +112,11 @@ async function report(events: AsyncIterable<BuildEvent>, terminal: Terminal): Pr
     }
   }
   throw new Error('A build ends with what it has built.');
+}
+
+function freeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
 }
 
 function describeEstimate({ references, cold, bytes, seconds }: BuildEstimate): string {
