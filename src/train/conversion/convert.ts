@@ -78,7 +78,7 @@ export interface Converted {
 }
 
 /** Groups of held-out questions that every validation measures. */
-const validationGroups = 3;
+const validationGroups = 6;
 /** Groups need references for their continuations, and held-out material has no plain contexts. */
 const validationShape = { references: 8, contexts: 20, seed: 2 };
 

@@ -158,7 +158,7 @@ describe('the mixture', () => {
   });
 
   it('refuses groups with too few references, and positions that are none', () => {
-    assert.throws(() => openMixture(material, { ...options, references: 4 }), { code: 'usage', message: /at least 5/ });
+    assert.throws(() => openMixture(material, { ...options, references: 4 }), { code: 'usage', message: /at least 6/ });
     assert.throws(() => openMixture({ ...material, questions: new Map() }, options), { code: 'usage' });
     assert.throws(() => openMixture(material, options).group(-1), { code: 'usage' });
   });

@@ -15,11 +15,11 @@ import { type Renderer, render, weighted } from './render.ts';
 
 /** Shares of the kinds among contexts; kinds without material give theirs to the others. */
 export const kindShares: Readonly<Record<ContextKind, number>> = {
-  question: 0.4,
-  'chat-question': 0.1,
-  gap: 0.15,
-  reconstruction: 0.1,
-  continuation: 0.1,
+  question: 0.2,
+  'chat-question': 0.05,
+  gap: 0.3,
+  reconstruction: 0.15,
+  continuation: 0.15,
   plain: 0.1,
   text: 0.05,
 };
