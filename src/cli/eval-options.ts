@@ -10,6 +10,26 @@ import { type BankFlags, checked, type ModelFlags, modelOptions, number, workspa
 import { showFetching } from './pull.ts';
 import type { Terminal } from './terminal.ts';
 
+/** Items of each task, and of single ones. */
+export type Limits = Pick<z.output<typeof evaluationOptionsSchema>, 'limit' | 'limits'>;
+
+/** "50,arc_easy=200" */
+const limitsSchema = z
+  .string()
+  .regex(/^[1-9]\d*(,\w+=[1-9]\d*)*$/, 'A number is expected, and perhaps task=number, with commas.')
+  .transform((value): Limits => {
+    const [limit = '', ...single] = value.split(',');
+    const limits = single
+      .map((one) => one.split('=') as [string, string])
+      .map(([name, n]) => [name, Number(n)] as const);
+    return { limit: Number(limit), limits: Object.fromEntries(limits) };
+  });
+
+/** `--limit` */
+export function limitsOption(description: string): Option {
+  return checked('--limit <n>', description, limitsSchema);
+}
+
 /** `--memories`: what a mode has that does not say how many. */
 export function memoriesOption(): Option {
   const counts = z.int().min(1).max(mostReferences);

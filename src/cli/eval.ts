@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
 import { parseModes } from '../evaluate/eval/modes.ts';
@@ -15,10 +14,10 @@ import { type AddCommand, newCommand, terminalOf } from './command.ts';
 import { addEvalAdapt } from './eval-adapt.ts';
 import { addEvalBank } from './eval-bank.ts';
 import { addEvalDialogue } from './eval-dialogue.ts';
-import { memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
+import { type Limits, limitsOption, memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
 import { printEvaluation } from './eval-tables.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addBankFlag, addModelFlags, type BankFlags, checked, type ModelFlags, number } from './options.ts';
+import { addBankFlag, addModelFlags, type BankFlags, type ModelFlags, number } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
 interface EvalFlags extends ModelFlags, BankFlags {
@@ -37,21 +36,6 @@ interface EvalFlags extends ModelFlags, BankFlags {
 }
 
 const names = tasks.map(({ name }) => name);
-
-/** Items of each task, and of single ones. */
-type Limits = Pick<z.output<typeof evaluationOptionsSchema>, 'limit' | 'limits'>;
-
-/** "50,arc_easy=200" */
-const limitsSchema = z
-  .string()
-  .regex(/^[1-9]\d*(,\w+=[1-9]\d*)*$/, 'A number is expected, and perhaps task=number, with commas.')
-  .transform((value): Limits => {
-    const [limit = '', ...single] = value.split(',');
-    const limits = single
-      .map((one) => one.split('=') as [string, string])
-      .map(([name, n]) => [name, Number(n)] as const);
-    return { limit: Number(limit), limits: Object.fromEntries(limits) };
-  });
 
 /** `memory3 eval <name>`: each has flags of its own, behind its name. */
 const subcommands: readonly AddCommand[] = [addEvalBank, addEvalAdapt, addEvalDialogue];
@@ -78,7 +62,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
       'none,memory,rag',
     )
     .addOption(
-      checked('--limit <n>', 'items of each task; for single ones 50,arc_easy=200', limitsSchema).default(
+      limitsOption('items of each task; for single ones 50,arc_easy=200').default(
         { limit: defaults.limit, limits: {} },
         String(defaults.limit),
       ),

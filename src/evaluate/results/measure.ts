@@ -1,0 +1,119 @@
+/**
+ * Measures what a plan says into one folder:
+ *
+ *   results.json             when something was measured last
+ *   banks/<kind>-<model>     a bank of each kind for each model: memories are the model's own. They are written when they
+ *                            are first recalled and stay in the bank
+ *   <part>-<model>/          an evaluation's folder (`../eval/eval-folder.ts`), with a report of its own
+ *   throughput.json          `stored-throughput.ts`
+ *
+ * Everything in it goes on item by item after an interruption; what is finished is read, checked and left alone.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Memory3Error } from '../../errors.ts';
+import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
+import { bankExtension } from '../../hub/home.ts';
+import type { Embedder } from '../../retrieval/embedder.ts';
+import { onDisk } from '../../train/run-folder.ts';
+import { type BuildEvent, buildBank, finishedBank } from '../banks/build.ts';
+import { planBank } from '../banks/plan.ts';
+import { type EvaluationEvent, evaluate } from '../eval/evaluate.ts';
+import { parseModes } from '../eval/modes.ts';
+import { type ModelName, type Part, type PlannedRun, type ResultsPlan, runsOf } from './plan.ts';
+import { saveDate } from './stored.ts';
+import { storeThroughput } from './stored-throughput.ts';
+
+/** How models are opened. */
+export interface ResultsModels {
+  /** With a bank, open for writing, by its path. */
+  readonly withBank: (model: ModelName, bank: string) => Promise<Workspace>;
+  readonly withEmbedder: (model: ModelName) => Promise<OpenedModel & { readonly embedder: Embedder }>;
+  /** Threads of one run; 0: every core. */
+  readonly threads: number;
+}
+
+export interface ResultsRequest {
+  readonly out: string;
+  /** Where the data sets' folders are. */
+  readonly data: string;
+  readonly plan: ResultsPlan;
+  /** Names of the parts to measure; default all. */
+  readonly parts?: readonly string[];
+  readonly models: ResultsModels;
+  readonly onNotice: (message: string) => void;
+  readonly signal: AbortSignal;
+}
+
+export type ResultsEvent =
+  | { readonly kind: 'bank'; readonly name: string; readonly event: BuildEvent }
+  | { readonly kind: 'run'; readonly name: string; readonly event: EvaluationEvent }
+  /** All of a part is in the folder. */
+  | { readonly kind: 'part'; readonly name: string };
+
+/**
+ * Measures, or goes on.
+ * @throws Memory3Error "usage" for an unknown part; what building banks, evaluating and measuring throughput throw; the
+ *   signal's reason.
+ */
+export async function* measureResults(request: ResultsRequest): AsyncGenerator<ResultsEvent, void> {
+  const { out, plan, models, signal, onNotice } = request;
+  const parts = chosenParts(plan, request.parts);
+  onDisk(out, () => mkdirSync(join(out, 'banks'), { recursive: true }));
+  for (const part of parts) {
+    for (const run of runsOf(part, plan)) yield* measureRun(request, run);
+    if (part.kind === 'throughput') {
+      await using opened = await models.withEmbedder('converted');
+      const subject = { opened, embedder: opened.embedder, threads: models.threads };
+      const noticed = (message: string) => {
+        signal.throwIfAborted();
+        onNotice(message);
+      };
+      if (await storeThroughput(out, part, subject, noticed)) saveDate(out);
+    }
+    yield { kind: 'part', name: part.name };
+  }
+}
+
+/** @throws Memory3Error "usage" that lists the parts if one is unknown */
+function chosenParts({ parts }: ResultsPlan, names: readonly string[] | undefined): readonly Part[] {
+  const unknown = names?.find((name) => parts.every((part) => part.name !== name));
+  if (unknown !== undefined) {
+    const known = parts.map(({ name }) => name).join(', ');
+    throw new Memory3Error('usage', `There is no part "${unknown}"; there are ${known}.`);
+  }
+  return parts.filter(({ name }) => names === undefined || names.includes(name));
+}
+
+async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGenerator<ResultsEvent, void> {
+  const { out, data, plan, models, signal } = request;
+  const name = `${run.bank}-${run.model}`;
+  const path = join(out, 'banks', `${name}${bankExtension}`);
+  const bankPlan = planBank(run.bank, data, plan.banks[run.bank]);
+  const isBuilt = existsSync(path) && (await finishedBank(path, bankPlan, { memories: false })) !== null;
+  await using workspace = await models.withBank(run.model, path);
+  if (!isBuilt) {
+    for await (const event of buildBank(workspace, bankPlan, { memories: false, signal })) {
+      yield { kind: 'bank', name, event };
+    }
+  }
+  const events = evaluate(workspace, {
+    folder: join(out, run.name),
+    data,
+    tasks: [...run.tasks],
+    modes: parseModes(run.modes.join(','), 1),
+    limit: plan.limit,
+    limits: Object.fromEntries(Object.entries(plan.limits).filter(([task]) => run.tasks.includes(task))),
+    ...(run.overlap !== undefined && { overlap: run.overlap }),
+    signal,
+  });
+  let isNew = false;
+  try {
+    for await (const event of events) {
+      if (event.kind === 'batch') isNew = true;
+      yield { kind: 'run', name: run.name, event };
+    }
+  } finally {
+    if (isNew) saveDate(out);
+  }
+}

@@ -1,0 +1,106 @@
+/** Throughput as it lies in the results' folder: `throughput.json`, written when all of it is measured. */
+import { existsSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { Memory3Error } from '../../errors.ts';
+import type { OpenedModel } from '../../generate/workspace.ts';
+import { profileIdentity } from '../../memory/choose-profile.ts';
+import { readTextFile } from '../../model/binary-file.ts';
+import { faultsOf } from '../../model/safetensors.ts';
+import { parseStrictJson } from '../../model/strict-json.ts';
+import type { Embedder } from '../../retrieval/embedder.ts';
+import { differences, onDisk, replaceFile } from '../../train/run-folder.ts';
+import { measureThroughput } from '../throughput.ts';
+import type { ThroughputPart } from './plan.ts';
+
+const format = 'memory3 results throughput 1';
+const fileName = 'throughput.json';
+const longestFile = 1 << 22;
+const natural = z.int().nonnegative();
+
+const rowSchema = z.object({
+  batch: natural,
+  engine: z.enum(['memory3', 'llama.cpp']),
+  mode: z.discriminatedUnion('kind', [
+    z.object({ kind: z.enum(['none', 'memory']) }),
+    z.object({ kind: z.literal('rag'), references: natural }),
+  ]),
+  tokensPerSecond: z.number(),
+  ratio: z.number(),
+  firstTokenMs: z.number(),
+  promptTokens: z.number(),
+  flops: z.number(),
+});
+
+const storedSchema = z.object({
+  format: z.literal(format),
+  /** What may not be another when it is measured again. */
+  measured: z.record(z.string(), z.json()),
+  machine: z.object({ processor: z.string(), cores: natural, threads: natural }),
+  report: z.object({
+    model: z.object({ name: z.string(), adapter: z.boolean() }),
+    promptTokens: natural,
+    newTokens: natural,
+    rounds: natural,
+    fromDisk: z.boolean(),
+    rows: z.array(rowSchema),
+  }),
+});
+
+export type ThroughputCell = z.output<typeof rowSchema>;
+export type StoredThroughput = z.output<typeof storedSchema>;
+
+/** Null where nothing is measured yet. @throws Memory3Error "damaged" */
+export function readThroughput(folder: string): StoredThroughput | null {
+  const path = join(folder, fileName);
+  if (!existsSync(path)) return null;
+  const { text, damaged } = readTextFile(path, longestFile);
+  const parsed = storedSchema.safeParse(parseStrictJson(text, damaged));
+  if (!parsed.success) throw damaged(faultsOf(parsed.error));
+  return parsed.data;
+}
+
+export interface ThroughputSubject {
+  readonly opened: OpenedModel;
+  readonly embedder: Embedder;
+  /** 0: every core. */
+  readonly threads: number;
+}
+
+/**
+ * Measures into the folder, unless that is done.
+ * @returns whether something was measured
+ * @throws Memory3Error "mismatch" if another model or other sizes were measured; "damaged"; "disk"; what measuring throws
+ */
+export async function storeThroughput(
+  folder: string,
+  { batches, references, promptTokens, newTokens, rounds, llamaCpp }: ThroughputPart,
+  { opened, embedder, threads }: ThroughputSubject,
+  onNotice: (message: string) => void,
+): Promise<boolean> {
+  const measured = {
+    model: { name: opened.file.name, fingerprint: await opened.file.fingerprint() },
+    profile: profileIdentity(opened.profile).name,
+    sizes: { batches: [...batches], references: [...references], promptTokens, newTokens, rounds },
+  };
+  const stored = readThroughput(folder);
+  if (stored !== null) {
+    const changed = differences(stored.measured, measured);
+    if (changed.length === 0) return false;
+    const words = changed.map(
+      ({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`,
+    );
+    throw new Memory3Error('mismatch', `${join(folder, fileName)} was measured otherwise: ${words.join('; ')}.`, {
+      remedy: 'Measure into another folder (--out), or remove that file to measure it anew.',
+    });
+  }
+  const options = { batches, references, promptTokens, newTokens, rounds, threads, llamaCpp, onNotice };
+  const report = await measureThroughput(opened, embedder, options);
+  const processors = cpus();
+  const processor = processors[0]?.model.trim() ?? '';
+  const machine = { processor: processor === '' ? 'unknown' : processor, cores: processors.length, threads };
+  const text = `${JSON.stringify({ format, measured, machine, report }, null, 2)}\n`;
+  onDisk(folder, () => replaceFile(folder, fileName, text));
+  return true;
+}

@@ -1,0 +1,51 @@
+/** What lies in the results' folder (`measure.ts`), to be written about: needs neither models nor banks nor data. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { readTextFile } from '../../model/binary-file.ts';
+import { faultsOf } from '../../model/safetensors.ts';
+import { parseStrictJson } from '../../model/strict-json.ts';
+import { onDisk, replaceFile } from '../../train/run-folder.ts';
+import { readStoredRun, type StoredRun } from '../eval/stored-run.ts';
+import { type ResultsPlan, runsOf } from './plan.ts';
+import { readThroughput, type StoredThroughput } from './stored-throughput.ts';
+
+const format = 'memory3 results 1';
+const fileName = 'results.json';
+const schema = z.strictObject({ format: z.literal(format), measured: z.iso.date() });
+
+export interface Results {
+  readonly plan: ResultsPlan;
+  /** By name; those that are not begun are missing. */
+  readonly runs: ReadonlyMap<string, StoredRun>;
+  readonly throughput: StoredThroughput | null;
+  /** The day on which something was measured last, "2026-01-31"; null: nothing yet. */
+  readonly measured: string | null;
+}
+
+/** Reads what there is, also while somebody is measuring. @throws Memory3Error "damaged"; "mismatch"; "disk" */
+export function readResults(folder: string, plan: ResultsPlan): Results {
+  const names = plan.parts.flatMap((part) => runsOf(part, plan)).map(({ name }) => name);
+  const begun = names.filter((name) => existsSync(join(folder, name, 'config.json')));
+  return {
+    plan,
+    runs: new Map(begun.map((name) => [name, readStoredRun(join(folder, name))])),
+    throughput: readThroughput(folder),
+    measured: readDate(folder),
+  };
+}
+
+function readDate(folder: string): string | null {
+  const path = join(folder, fileName);
+  if (!existsSync(path)) return null;
+  const { text, damaged } = readTextFile(path, 1 << 16);
+  const parsed = schema.safeParse(parseStrictJson(text, damaged));
+  if (!parsed.success) throw damaged(faultsOf(parsed.error));
+  return parsed.data.measured;
+}
+
+/** Writes down that something was measured today. @throws Memory3Error "disk" */
+export function saveDate(folder: string): void {
+  const measured = new Date().toISOString().slice(0, 10);
+  onDisk(folder, () => replaceFile(folder, fileName, `${JSON.stringify({ format, measured })}\n`));
+}
