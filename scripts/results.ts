@@ -5,6 +5,7 @@
  *
  *   node scripts/results.ts --data data --out runs/results --docs docs/results.md
  */
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { limitsOption } from '../src/cli/eval-options.ts';
 import { createInterrupt } from '../src/cli/interrupt.ts';
@@ -14,7 +15,7 @@ import { runProgram } from '../src/cli/run.ts';
 import { openTerminal, type Progress, type Terminal } from '../src/cli/terminal.ts';
 import { Memory3Error } from '../src/errors.ts';
 import { measureResults, type ResultsEvent, type ResultsModels } from '../src/evaluate/results/measure.ts';
-import { writeResultsPage } from '../src/evaluate/results/page.ts';
+import { remarksOf, writeResultsPage } from '../src/evaluate/results/page.ts';
 import { type ModelName, type ResultsPlan, resultsPlan, tinyPlan } from '../src/evaluate/results/plan.ts';
 import { readResults } from '../src/evaluate/results/stored.ts';
 import { type OpenedModel, openModel, openWorkspace } from '../src/generate/workspace.ts';
@@ -24,7 +25,7 @@ import { openEmbedder } from '../src/retrieval/embedder.ts';
 interface Flags extends DeviceFlags {
   readonly data?: string;
   readonly out: string;
-  readonly docs: string;
+  readonly docs?: string;
   readonly parts?: string;
   readonly limit?: Pick<ResultsPlan, 'limit' | 'limits'>;
   readonly tiny?: boolean;
@@ -40,7 +41,7 @@ await runProgram(interrupt, async () => {
   const command = new Command('results')
     .option('--data <folder>', "folder of the data sets' folders; without it nothing is measured")
     .option('--out <folder>', 'banks and runs', 'runs/results')
-    .option('--docs <file>', 'the page', 'docs/results.md')
+    .option('--docs <file>', 'the page (default: docs/results.md; with --limit or --tiny results.md in --out)')
     .option('--parts <names>', `only these, with commas between them: ${names.join(', ')}`)
     .addOption(limitsOption('in the place of the plan: items of each task; for single ones 50,arc_easy=200'))
     .option('--tiny', 'two items of each task, to see whether all of it works')
@@ -52,14 +53,16 @@ await runProgram(interrupt, async () => {
   const flags = command.parse(process.argv).opts<Flags>();
   const terminal = openTerminal({ json: false });
   const plan = { ...(flags.tiny === true ? tinyPlan(resultsPlan) : resultsPlan), ...flags.limit };
-  const { data, out, docs } = flags;
+  const { data, out } = flags;
+  const isQuick = flags.tiny === true || flags.limit !== undefined;
+  const docs = flags.docs ?? (isQuick ? join(out, 'results.md') : 'docs/results.md');
   const writePage = () => {
     writeResultsPage(docs, readResults(out, plan));
     terminal.notice(`Written: ${docs}`);
   };
+  if (data === undefined) return writePage();
   // A page that cannot be written anew is better known now than after hours of measuring.
-  writePage();
-  if (data === undefined) return;
+  remarksOf(docs, plan);
   const signal = interrupt.signal();
   using fetching = showFetching(terminal, signal, flags.offline);
   using progress = progressOf(terminal);

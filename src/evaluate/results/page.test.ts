@@ -300,5 +300,9 @@ describe('scripts/results.ts', () => {
     const unknown = run('--out', folder.path, '--docs', docs, '--data', folder.path, '--parts', 'general,poems');
     assert.equal(unknown.code, 2);
     assert.match(unknown.err, /no part "poems"; there are general, answers/);
+    writeFileSync(docs, 'Mine.');
+    const other = run('--out', folder.path, '--docs', docs, '--data', folder.path);
+    assert.equal(other.code, 6);
+    assert.equal(readFileSync(docs, 'utf8'), 'Mine.');
   });
 });

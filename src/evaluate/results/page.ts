@@ -42,12 +42,20 @@ export function resultsPage(results: Results, remarks: Remarks = new Map()): str
  * @throws Memory3Error as `readRemarks`; "disk"
  */
 export function writeResultsPage(file: string, results: Results): void {
-  const there = onDisk(file, () => (existsSync(file) ? readFileSync(file, 'utf8') : null));
-  const remarks = there === null ? new Map() : readRemarks(there, placesOf(results.plan), file);
+  const remarks = remarksOf(file, results.plan);
   onDisk(file, () => {
     mkdirSync(dirname(file), { recursive: true });
     replaceFile(dirname(file), basename(file), resultsPage(results, remarks));
   });
+}
+
+/**
+ * The remarks of the page that is there: it could be written anew without losing any.
+ * @throws Memory3Error as `readRemarks`; "disk"
+ */
+export function remarksOf(file: string, plan: ResultsPlan): Remarks {
+  const there = onDisk(file, () => (existsSync(file) ? readFileSync(file, 'utf8') : null));
+  return there === null ? new Map() : readRemarks(there, placesOf(plan), file);
 }
 
 function placesOf({ parts }: ResultsPlan): string[] {
@@ -59,7 +67,7 @@ function legend({ measured }: Results): string[] {
     measured === null ? 'Nothing is measured yet.' : `Measured last on ${measured}.`,
     `Shares are in percent, ± half of the 95 % interval (bootstrap over items; none for fewer than ${fewestPairs} items, and ± 0.0 where all items came out alike). A cell that has not all items of its row says how many; ${dash} is not measured.`,
     `Differences are over the items that both have, resampled in pairs, with the 95 % interval; "within noise" means that it holds 0, or that a task has fewer than ${fewestPairs} items. In a mean each task counts the same; perplexities are in none.`,
-    'Bold is a mode of the converted model that is better than all its others beyond noise (own passages aside); mostly there is none.',
+    'Bold is a mode of the converted model that is better than all its others beyond noise, own passages aside.',
     '"Answer recalled": in how many items one of the recalled references holds a right answer, by chance too, where answers are texts.',
   ];
 }
