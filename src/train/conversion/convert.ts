@@ -90,6 +90,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const options = checkOptions(conversionSchema, given.options);
   const request = { ...given, profile: trainedProfile(given.profile, options) };
   const { opened, profile, signal, onEvent } = request;
+  using from = given.from === undefined ? null : await openAdapter(given.from, opened.file);
   const material = readOf(request, options, 'training');
   for (const [set, counts] of Object.entries(material.counts)) {
     const described = Object.entries(counts).map(([what, number]) => `${number} ${what}`);
@@ -104,7 +105,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     seed: options.seed,
     recompute: request.recompute ?? false,
   });
-  const from = given.from === undefined ? null : await beginFrom(given.from, opened, trainer);
+  if (from !== null) await trainer.restore(adapterState(from, trainer));
   const training = new ConversionTraining({
     trainer,
     stream: mixtureOf(request, options, material, options),
@@ -119,7 +120,12 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const { steps, schedule, ...rest } = options;
   const run = await runTraining(training, {
     folder: request.run,
-    config: { ...rest, profile: { ...profile }, base: await opened.file.fingerprint(), from },
+    config: {
+      ...rest,
+      profile: { ...profile },
+      base: await opened.file.fingerprint(),
+      from: from?.fingerprint ?? null,
+    },
     steps,
     schedule,
     checkpointEvery: 20,
@@ -131,13 +137,6 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const tensors = await adapterTensors(trainer);
   const card = await cardOf(request, options, material);
   return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
-}
-
-/** @returns the adapter's fingerprint. */
-async function beginFrom(path: string, { file }: OpenedModel, trainer: ModelTrainer): Promise<string> {
-  using adapter = await openAdapter(path, file);
-  await trainer.restore(adapterState(adapter, trainer));
-  return adapter.fingerprint;
 }
 
 /** Summary tokens are kept instead of chosen ones. */
