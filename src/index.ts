@@ -85,6 +85,7 @@ export { type FetchOptions, fetchModel, listModels } from './hub/fetch.ts';
 export { bankPath, banksFolder, modelsFolder } from './hub/home.ts';
 export { type Adapter, openAdapter, readAdapterCard, writeAdapter } from './memory/adapter.ts';
 export { type AdapterCard, adapterCardSchema } from './memory/adapter-card.ts';
+export { type AverageOptions, averageAdapters } from './memory/average-adapters.ts';
 export { chooseProfile, type ProfileChoice } from './memory/choose-profile.ts';
 export { ReadingContext } from './memory/context.ts';
 export { decodeMemory, type ExplicitMemory, encodeMemory } from './memory/format.ts';
