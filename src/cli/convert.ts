@@ -80,7 +80,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       ).default(defaults.summaryTokens),
     )
     .addOption(number('--seed <n>', 'draws data and first weights', shape.seed.unwrap()).default(defaults.seed))
-    .option('--recompute', 'computes each layer again for its gradient: 1.5 GB instead of 4.4, a third more time')
+    .option('--recompute', 'computes each layer again for its gradient: a third of the memory, a third more time')
     .option('--results <file>', 'JSON Lines of `bench quality --json`, to stand in the card');
   addDeviceFlags(addProfileFlags(addOfflineFlag(command))).action(async (model: string, flags: ConvertFlags) => {
     const terminal = terminalOf(flags);
