@@ -77,6 +77,7 @@ test('a disk that is full leaves the last checkpoint; with space the run goes on
   assert.notEqual(code, 0);
   assert.match(message, /Memory3Error: .*\.safetensors cannot be written[\s\S]*has space left/);
   assert.deepEqual(checkpoints(), before);
+  assert.ok(!readdirSync(path).some((name) => name.endsWith('.unfinished')));
   assert.equal(await trainAndKill(path, 60_000, 'first step'), false);
   assertSame(path);
 });
