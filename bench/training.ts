@@ -15,6 +15,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Weights } from '../src/model/weights.ts';
+import { median } from '../src/quantile.ts';
 import { Device } from '../src/runtime/device.ts';
 import type { TrainingBatch } from '../src/train/batch.ts';
 import { ModelTrainer } from '../src/train/model-trainer.ts';
@@ -148,14 +149,6 @@ async function openPyTorch(mode: Mode): Promise<Side> {
       await ended;
     },
   };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 }
 
 async function compare(mode: Mode) {

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { BankIdentity, NewReference } from '../src/bank/bank.ts';
 import { openBank } from '../src/bank/sqlite.ts';
+import { median } from '../src/quantile.ts';
 
 const references = Number(process.argv[2] ?? 100_000);
 const dimensions = 384;
@@ -47,10 +48,6 @@ function timed<T>(work: () => T): { readonly result: T; readonly ms: number } {
   const start = performance.now();
   const result = work();
   return { result, ms: performance.now() - start };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 function percentile(values: readonly number[]): { readonly median: number; readonly worst: number } {

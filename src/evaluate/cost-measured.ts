@@ -14,6 +14,7 @@ import { ReadingContext } from '../memory/context.ts';
 import { parseMemory } from '../memory/format.ts';
 import { chunkTokens, longestBody, referenceTokens } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
+import { median } from '../quantile.ts';
 import { type CheapestRange, cheapestFormats, type WriteAndRead } from './cost.ts';
 import { libraryTexts } from './speed-material.ts';
 
@@ -75,7 +76,3 @@ async function chunkSeconds(
 }
 
 const seconds = (since: number) => (performance.now() - since) / 1000;
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
-}

@@ -7,6 +7,7 @@ import { openBank } from '../bank/sqlite.ts';
 import { recalledMemories } from '../generate/recall.ts';
 import { seededRandom } from '../generate/sampling.ts';
 import { identityOf, type OpenedModel } from '../generate/workspace.ts';
+import { median } from '../quantile.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { search } from '../retrieval/search.ts';
@@ -89,8 +90,4 @@ function madeDocument(
     };
   });
   return { name, title: null, mediaType: 'text/plain', text, references };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 }

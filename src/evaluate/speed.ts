@@ -17,6 +17,7 @@ import { parseMemory } from '../memory/format.ts';
 import type { MemoryProfile } from '../memory/profile.ts';
 import { chunkTokens } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
+import { median } from '../quantile.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
 import { measurePeakMemory } from './peak-memory.ts';
@@ -163,10 +164,9 @@ export class Times {
   }
 
   median(name: string): number {
-    const sorted = (this.#samples.get(name) ?? []).toSorted((a, b) => a - b);
-    const middle = sorted[Math.floor(sorted.length / 2)];
-    if (middle === undefined) throw new Error(`nothing was measured as "${name}"`);
-    return middle;
+    const samples = this.#samples.get(name);
+    if (samples === undefined) throw new Error(`nothing was measured as "${name}"`);
+    return median(samples);
   }
 
   clear(): void {

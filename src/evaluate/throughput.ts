@@ -23,6 +23,7 @@ import type { OpenedModel } from '../generate/workspace.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { parseMemory } from '../memory/format.ts';
 import { chunkTokens, referenceTokens } from '../memory/profile.ts';
+import { median } from '../quantile.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { answerFlops, memoryShape } from './cost.ts';
 import { LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
@@ -307,8 +308,4 @@ function rowsOf(
       flops: answerFlops(model.config, { promptTokens, newTokens, memory }),
     };
   });
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 }

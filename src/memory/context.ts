@@ -62,6 +62,7 @@ export interface AttentionShares {
 /** Sequences in progress: their key-values and the memories that they see. Free it with `await using`. */
 export class ReadingContext implements AsyncDisposable {
   readonly batch: number;
+  /** What reads. */
   readonly model: LanguageModel;
   readonly #session: number;
   readonly #state: number;
@@ -203,7 +204,7 @@ export class ReadingContext implements AsyncDisposable {
     return { logits, shares: { regions: this.#memories + 2, data } };
   }
 
-  /** As `extend`, but for hidden vectors instead of logits: `tokenLikelihoods` makes likelihoods of them. */
+  /** As `extend`, but for hidden vectors instead of logits; `LanguageModel.likelihoodSession` makes likelihoods of them. */
   async extendHidden(tokens: readonly (readonly number[])[]): Promise<HiddenVectors> {
     const { outputs } = await this.#extend(tokens, 'last', [readerNames.hidden]);
     const data = outputs[readerNames.hidden]?.data as Float32Array<ArrayBuffer>;

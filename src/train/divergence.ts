@@ -4,6 +4,7 @@
  * high loss passes; and losses above the bound do not enter the median, so they cannot raise it.
  */
 import { z } from 'zod';
+import { median } from '../quantile.ts';
 
 export const divergenceSchema = z.strictObject({
   /** A loss above `multiple * median + offset` is too high. */
@@ -47,16 +48,12 @@ export function judge(
   if (!Number.isFinite(loss)) return { history, fault: `the loss is ${loss}` };
   if (!Number.isFinite(gradientNorm)) return { history, fault: `the gradient's norm is ${gradientNorm}` };
   const { losses } = history;
-  const median = medianOf(losses);
-  if (median === null || loss <= rule.multiple * median + rule.offset) {
+  const middle = median(losses);
+  // Before the first loss there is none.
+  if (losses.length === 0 || loss <= rule.multiple * middle + rule.offset) {
     return { history: { losses: [...losses, loss].slice(-rule.window), tooHigh: 0 }, fault: null };
   }
   const tooHigh = history.tooHigh + 1;
-  const fault = `the loss is ${loss.toPrecision(4)} where its median was ${median.toPrecision(4)}, for ${tooHigh} steps`;
+  const fault = `the loss is ${loss.toPrecision(4)} where its median was ${middle.toPrecision(4)}, for ${tooHigh} steps`;
   return { history: { losses, tooHigh }, fault: tooHigh >= rule.patience ? fault : null };
-}
-
-function medianOf(values: readonly number[]): number | null {
-  if (values.length === 0) return null;
-  return values.toSorted((a, b) => a - b)[values.length >> 1] as number;
 }

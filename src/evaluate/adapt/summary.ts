@@ -5,6 +5,8 @@
  * questions that both arms have, drawn again in pairs. A difference whose interval holds 0 is noise and called so.
  */
 import { seededRandom } from '../../generate/sampling.ts';
+import { median, quantile } from '../../quantile.ts';
+import type { Difference as AnyDifference } from '../eval/summary.ts';
 import { bootstrap, type Interval, meanDifference } from '../share.ts';
 import { type AnswerRecord, type Arm, arms, type Metric, metrics, type TimeRecord } from './records.ts';
 import type { Tuning } from './tune.ts';
@@ -12,12 +14,8 @@ import type { Tuning } from './tune.ts';
 /** What every arm is held against. */
 export const compared = ['before', 'rag'] as const satisfies readonly Arm[];
 
-export interface Difference extends Interval {
+export interface Difference extends AnyDifference {
   readonly to: (typeof compared)[number];
-  /** Questions that both arms have. */
-  readonly items: number;
-  /** Whether the interval holds 0. */
-  readonly noise: boolean;
 }
 
 export interface Quality extends Interval {
@@ -158,16 +156,9 @@ export function summariseTimes(times: readonly TimeRecord[], references: number,
 function answerTimes(times: readonly TimeRecord[], arm: Arm): ArmTimes['answer'] {
   const latest = new Map<string, number>();
   for (const time of times) if (time.kind === 'answer' && time.arm === arm) latest.set(time.id, time.seconds);
-  const sorted = [...latest.values()].sort((a, b) => a - b);
-  if (sorted.length === 0) return null;
-  return { median: quantile(sorted, 0.5), ninetieth: quantile(sorted, 0.9), items: sorted.length };
-}
-
-/** Between the two nearest ranks, linearly. */
-function quantile(sorted: readonly number[], part: number): number {
-  const rank = part * (sorted.length - 1);
-  const [low, high] = [sorted[Math.floor(rank)] as number, sorted[Math.ceil(rank)] as number];
-  return low + (high - low) * (rank - Math.floor(rank));
+  const all = [...latest.values()];
+  if (all.length === 0) return null;
+  return { median: median(all), ninetieth: quantile(all, 0.9), items: all.length };
 }
 
 function sumOf(times: readonly { readonly seconds: number }[]): number {

@@ -1,4 +1,6 @@
 /** What people read of a report: names and numbers, on the page and in the terminal alike. */
+
+import { signed } from '../eval/words.ts';
 import type { Arm, Metric } from './records.ts';
 import { type Difference, type DomainSummary, isBetter } from './summary.ts';
 
@@ -23,10 +25,6 @@ export function describeDifference(metric: Metric, difference: Difference): stri
   const better = isBetter(metric, difference);
   const verdict = better === null ? 'within noise of' : better ? 'better than' : 'worse than';
   return `${verdict} ${armTitles[to]}: ${signed(value)} (${signed(low)} to ${signed(high)})`;
-}
-
-function signed(value: number): string {
-  return `${value > 0 ? '+' : ''}${value.toFixed(3)}`;
 }
 
 /** Whether the conversion had seen the domain, as a sentence. */

@@ -1,5 +1,6 @@
 /** Parts of a report that say how it came about: what was run, what was left out, how long it took. */
 import { type Html, html } from '../../html.ts';
+import { median } from '../../quantile.ts';
 import { bankWords } from '../banks/holdings.ts';
 import type { Task } from '../tasks/task.ts';
 import { describeParameters } from './comparison-words.ts';
@@ -127,12 +128,4 @@ function timesCell(times: readonly BatchTimes[]): Html {
   const sum = (of: (one: BatchTimes) => number) => times.reduce((total, one) => total + of(one), 0);
   const rate = sum(({ tokens }) => tokens) / sum(({ seconds }) => seconds);
   return html`<td>${median(each).toPrecision(3)} s, ${rate.toFixed(0)}/s</td>`;
-}
-
-/** Of an even number the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]];
-  return (low + high) / 2;
 }

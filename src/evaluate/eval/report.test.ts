@@ -8,7 +8,6 @@ import { type TemporaryFolder, temporaryFolder } from '../../../test/support/tem
 import { escapeHtml } from '../../html.ts';
 import type { TaskExamples } from './examples.ts';
 import { reportRun, summaryOf } from './report.ts';
-import { median } from './report-run.ts';
 import { readStoredRun } from './stored-run.ts';
 
 let folder: TemporaryFolder;
@@ -183,8 +182,4 @@ describe('the report of a run', () => {
     assert.equal(readFileSync(join(path, 'report.html'), 'utf8'), before);
     assert.ok(!existsSync(join(path, 'report.html.unfinished')));
   });
-});
-
-it('the median of an even number is the mean of the two in the middle', () => {
-  assert.deepEqual([median([3, 1, 2]), median([4, 1, 3, 2]), median([7])], [2, 2.5, 7]);
 });
