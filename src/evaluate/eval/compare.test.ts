@@ -105,7 +105,7 @@ describe('effective size', () => {
     return { tasks: [task], modes: ['none'], model: 'large', parameters: 13e9, records };
   };
 
-  it("the paper's: 2.51 points by memory, 4.91 by a model of 13B instead of 7B: 51 %", () => {
+  it('2.51 points by memory where a model of 13B instead of 7B has 4.91 more: 51 %', () => {
     const own = small('f1', repeated(0.608, 5), repeated(0.6331, 5));
     const [size] = compared(own, large('f1', repeated(0.6571, 5))).sizes;
     near(size?.share?.value, 2.51 / 4.91);

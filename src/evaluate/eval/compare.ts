@@ -2,8 +2,8 @@
  * Two runs side by side: this one ("here") and another ("there"), per task, metric and mode that both have, over the items that
  * both have, resampled in pairs. What only one of them has is named and counted.
  *
- * Where the other run is of a larger model, the paper's *effective size* (section 7.1: 2.51 points by memory, 4.91 by going
- * from 7B to 13B parameters, so memory is worth 51 % of that step):
+ * Where the other run is of a larger model, the paper's *effective size* (it counts 2.51 points by memory as
+ * 51 %):
  *
  *   share       (with references here - without here) / (the larger model without - without here)
  *   parameters  own + share * (the larger model's - own)
