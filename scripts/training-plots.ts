@@ -1,6 +1,6 @@
 /** Plots of the two-stage experiment as SVG, by Vega-Lite: no browser, no canvas. */
 import { type PlotSpec, plotSvg } from '../src/plot.ts';
-import type { ArmName, ArmResult } from '../src/train/pretraining/experiment.ts';
+import type { ArmName, ArmResult } from '../src/train/pretraining/arm-results.ts';
 
 const titles: Readonly<Record<ArmName, string>> = {
   'two-stages': '(a) warmup, then memories',

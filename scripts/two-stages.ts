@@ -1,6 +1,7 @@
 /**
  * The experiment of docs/training.md in one command: prepares the corpus, trains all arms and seeds, measures them and draws
- * the plots. Run again it goes on where it stopped; what is finished is not done again.
+ * the plots. Run again it goes on where it stopped; what is finished is not done again, and an arm whose results lie with
+ * the plots needs no runs.
  *
  *   node scripts/two-stages.ts --data data --out runs/two-stages --plots docs/training
  */
@@ -18,12 +19,8 @@ import { openEmbedder } from '../src/retrieval/embedder.ts';
 import { Device } from '../src/runtime/device.ts';
 import { readDocuments, type TextDocument } from '../src/train/data/readers.ts';
 import type { RunEvent } from '../src/train/log.ts';
-import {
-  type ArmResult,
-  type ExperimentSummary,
-  runExperiment,
-  type Spread,
-} from '../src/train/pretraining/experiment.ts';
+import type { ArmResult } from '../src/train/pretraining/arm-results.ts';
+import { type ExperimentSummary, runExperiment, type Spread } from '../src/train/pretraining/experiment.ts';
 import { openPrepared, prepareTraining } from '../src/train/pretraining/prepared.ts';
 import { pretrainedProfile, stageRates } from '../src/train/pretraining/stage.ts';
 import { scratchShapes } from '../src/train/scratch/new-model.ts';
@@ -65,7 +62,7 @@ await runProgram(interrupt, async () => {
   const command = new Command('two-stages')
     .requiredOption('--data <folder>', 'the data sets, gzip JSON Lines with a field "text"')
     .option('--out <folder>', 'corpus, runs and results', 'runs/two-stages')
-    .option('--plots <folder>', 'where the plots go', 'docs/training')
+    .option('--plots <folder>', 'where the plots and the results of each arm go', 'docs/training')
     .addOption(number('--steps <n>', 'of each stage', positive).default(768))
     .addOption(number('--sequences <n>', 'of 512 tokens, of a step', positive).default(4))
     .addOption(number('--seeds <n>', 'of each arm but the double one', positive).default(3))
@@ -79,10 +76,11 @@ await runProgram(interrupt, async () => {
   await prepare(flags, corpus, terminal, signal);
   const { steps, sequences: stepSequences } = flags;
   const validation = flags.tiny === true ? { validationSequences: 4, validateEvery: Math.max(1, steps >> 1) } : {};
-  const settings = { steps, stepSequences, passSequences: stepSequences, ...validation };
+  const settings = { steps, stepSequences, passSequences: Math.min(2, stepSequences), ...validation };
   using progress = progressOfRuns(terminal, steps);
   const result = await runExperiment({
     folder: flags.out,
+    results: join(flags.plots, 'arms'),
     corpus,
     shapes: flags.tiny === true ? { small: tiny, double: { ...tiny, layers: 4 } } : scratchShapes,
     seeds: Array.from({ length: flags.seeds }, (_, i) => i + 1) as [number, ...number[]],
@@ -99,15 +97,14 @@ await runProgram(interrupt, async () => {
   if (result === null) return;
   progress[Symbol.dispose]();
   using prepared = openPrepared(corpus);
-  const report = { corpus: { ...prepared.summary, ...prepared.corpus.report }, settings, ...result };
-  writeFileSync(join(flags.out, 'results.json'), `${JSON.stringify(report)}\n`);
   mkdirSync(flags.plots, { recursive: true });
   const { arms } = result;
   writeFileSync(join(flags.plots, 'validation-loss.svg'), await validationPlot(arms));
   const first = arms.find(({ arm }) => arm === 'two-stages') as ArmResult;
   writeFileSync(join(flags.plots, 'stages.svg'), await stagesPlot(first));
   const { summary } = result;
-  writeFileSync(join(flags.plots, 'results.json'), `${JSON.stringify({ settings, summary }, null, 2)}\n`);
+  const report = { corpus: { ...prepared.summary, ...prepared.corpus.report }, settings, summary };
+  writeFileSync(join(flags.plots, 'results.json'), `${JSON.stringify(report, null, 2)}\n`);
   terminal.result(null, () => describe(summary));
 });
 

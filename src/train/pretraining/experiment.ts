@@ -13,30 +13,24 @@
  * The runs lie in one folder, `seed-<n>/<size>-<plain|memory>` and behind it a second `-<plain|memory>`. What is finished is
  * not done again, what is interrupted is gone on with.
  */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
 import type { ProfileChoice } from '../../memory/choose-profile.ts';
 import type { DeviceOptions } from '../../runtime/device.ts';
-import { courseOf, type RunEvent, readRunLog, type StepEvent } from '../log.ts';
+import { courseOf, type RunEvent, readRunLog } from '../log.ts';
 import type { ModelShape } from '../scratch/new-model.ts';
+import { type ArmConditions, type ArmName, type ArmResult, armNames, arms, readArm, storeArm } from './arm-results.ts';
 import { evaluatePretraining } from './evaluate.ts';
+import { openPrepared } from './prepared.ts';
 import { lossNames, meanOf } from './pretraining.ts';
 import { runStage, type StageSettings } from './stage.ts';
 
-/** The arms, and whether their stages have memories. */
-export const arms = {
-  'two-stages': { size: 'small', memories: [false, true] },
-  'no-memories': { size: 'small', memories: [false, false] },
-  'from-the-start': { size: 'small', memories: [true, true] },
-  double: { size: 'double', memories: [false, false] },
-} as const;
-export type ArmName = keyof typeof arms;
-const armNames = Object.keys(arms) as ArmName[];
-
 export interface ExperimentOptions {
+  /** The runs. */
   readonly folder: string;
+  /** What came of each arm, kept when its runs are gone (`arm-results.ts`). */
+  readonly results: string;
   /** As `prepareTraining` makes it, with knowledge. */
   readonly corpus: string;
   readonly shapes: Readonly<Record<'small' | 'double', ModelShape>>;
@@ -51,29 +45,6 @@ export interface ExperimentOptions {
   readonly signal?: AbortSignal;
   /** Told about each run's events. */
   readonly onEvent?: (run: string, event: RunEvent) => void;
-}
-
-/** A model's validation: the losses that it was trained with say whether memories count. */
-export interface ValidationPoint {
-  /** Of both stages together. */
-  readonly step: number;
-  readonly loss: number;
-}
-
-export interface ArmResult {
-  readonly arm: ArmName;
-  readonly seed: number;
-  /** Nats per token of the finished model. */
-  readonly plain: number;
-  readonly memory: number;
-  /** Of all validation sequences, for comparison in pairs. */
-  readonly sequences: { readonly plain: readonly number[]; readonly memory: readonly number[] };
-  /** Validation losses as it was trained: with memories where the stage had them. */
-  readonly validation: readonly ValidationPoint[];
-  /** Steps of each stage. */
-  readonly steps: readonly (readonly Pick<StepEvent, 'step' | 'loss' | 'rate'>[])[];
-  /** Seconds and tokens of each stage, references included. */
-  readonly cost: readonly { readonly seconds: number; readonly tokens: number }[];
 }
 
 export interface ExperimentResult {
@@ -100,8 +71,11 @@ export async function runExperiment(options: ExperimentOptions): Promise<Experim
 }
 
 async function runArm(options: ExperimentOptions, arm: ArmName, seed: number): Promise<ArmResult | null> {
-  const { folder, corpus, shapes, stages, memory, device, signal, onEvent } = options;
+  const { folder, results, corpus, shapes, stages, memory, device, signal, onEvent } = options;
   const { size, memories } = arms[arm];
+  const conditions = conditionsOf(options, arm);
+  const known = readArm(results, arm, seed, conditions);
+  if (known !== null) return known;
   const common = { corpus, ...(device === undefined ? {} : { device }), ...(signal === undefined ? {} : { signal }) };
   const runs: string[] = [];
   for (const [stage, settings] of stages.entries()) {
@@ -120,14 +94,14 @@ async function runArm(options: ExperimentOptions, arm: ArmName, seed: number): P
     runs.push(run);
   }
   const paths = runs.map((run) => join(folder, run));
-  const { plain, memory: withMemories } = await evaluated(options, paths.at(-1) as string);
+  const sequences = await evaluated(options, join(paths.at(-1) as string, 'model'));
   const courses = paths.map((path) => courseOf(readRunLog(join(path, 'log.jsonl'))));
-  return {
+  const result: ArmResult = {
     arm,
     seed,
-    plain: meanOf(plain),
-    memory: meanOf(withMemories),
-    sequences: { plain, memory: withMemories },
+    plain: meanOf(sequences.plain),
+    memory: meanOf(sequences.memory),
+    sequences,
     validation: courses.flatMap(({ validations }, stage) => {
       const name = memories[stage] ? lossNames.memory : lossNames.plain;
       const offset = stage === 0 ? 0 : stages[0].steps;
@@ -138,48 +112,38 @@ async function runArm(options: ExperimentOptions, arm: ArmName, seed: number): P
     steps: courses.map(({ steps }) => steps.map(({ step, loss, rate }) => ({ step, loss, rate }))),
     cost: courses.map(({ steps }) => ({ seconds: steps.at(-1)?.seconds ?? 0, tokens: steps.at(-1)?.tokens ?? 0 })),
   };
+  storeArm(results, result, conditions);
+  return result;
 }
 
-const evaluationSchema = z.strictObject({
-  /** What was measured; another is measured again. */
-  sequences: z.number().nullable(),
-  steps: z.int(),
-  plain: z.array(z.number()),
-  memory: z.array(z.number()),
-});
+/** All that decides what comes of an arm, but for its seed. */
+function conditionsOf(options: ExperimentOptions, arm: ArmName): ArmConditions {
+  using prepared = openPrepared(options.corpus);
+  const { corpus, references } = prepared;
+  const { stages, memory, shapes, evaluationSequences = null } = options;
+  const conditions = {
+    corpus: { checksum: corpus.train.checksum, references: references?.train.fingerprint ?? null },
+    ...{ shape: shapes[arms[arm].size], stages, memory, evaluationSequences },
+  };
+  return z.record(z.string(), z.json()).parse(conditions);
+}
 
-/** Losses of a finished run's model, measured once. */
-async function evaluated(options: ExperimentOptions, run: string): Promise<z.output<typeof evaluationSchema>> {
+/** Losses of a finished model, with memories and without. */
+async function evaluated(options: ExperimentOptions, model: string): Promise<ArmResult['sequences']> {
   const { corpus, memory, stages, evaluationSequences, device, signal } = options;
-  const path = join(run, 'evaluation.json');
-  const measured = { sequences: evaluationSequences ?? null, steps: stages[1].steps };
-  if (existsSync(path)) {
-    const parsed = evaluationSchema.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-    if (!parsed.success) throw new Memory3Error('damaged', `${path} is no evaluation.`, { remedy: 'Delete it.' });
-    const { sequences, steps } = parsed.data;
-    if (sequences === measured.sequences && steps === measured.steps) return parsed.data;
-  }
-  const evaluation = await evaluatePretraining({
-    model: join(run, 'model'),
-    corpus,
-    memory,
+  const { plain, memory: withMemories } = await evaluatePretraining({
+    ...{ model, corpus, memory },
+    ...(stages[1].passSequences === undefined ? {} : { passSequences: stages[1].passSequences }),
     ...(evaluationSequences === undefined ? {} : { sequences: evaluationSequences }),
     ...(device === undefined ? {} : { device }),
     ...(signal === undefined ? {} : { signal }),
   });
-  if (evaluation.memory === null) {
+  if (withMemories === null) {
     throw new Memory3Error('usage', `${corpus} has no knowledge to make memories of.`, {
       remedy: 'Prepare it again with --knowledge or --knowledge-share.',
     });
   }
-  const result = {
-    ...measured,
-    plain: [...evaluation.plain.sequences],
-    memory: [...evaluation.memory.sequences],
-  };
-  writeFileSync(`${path}.unfinished`, `${JSON.stringify(result)}\n`);
-  renameSync(`${path}.unfinished`, path);
-  return result;
+  return { plain: [...plain.sequences], memory: [...withMemories.sequences] };
 }
 
 /** A mean over seeds, with the spread between them. */

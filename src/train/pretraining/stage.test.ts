@@ -16,8 +16,9 @@ import { overlap } from '../data/overlap.ts';
 import { readDocuments, type TextDocument } from '../data/readers.ts';
 import { courseOf, readRunLog } from '../log.ts';
 import { readRunCheckpoint } from '../run-folder.ts';
+import { arms } from './arm-results.ts';
 import { evaluatePretraining } from './evaluate.ts';
-import { arms, type ExperimentOptions, runExperiment } from './experiment.ts';
+import { type ExperimentOptions, runExperiment } from './experiment.ts';
 import { openPrepared, type PrepareOptions, prepareTraining } from './prepared.ts';
 import { lossNames } from './pretraining.ts';
 import { readStage, runStage, type StageOptions } from './stage.ts';
@@ -226,6 +227,7 @@ describe('runExperiment', () => {
     let interrupt = new AbortController();
     const experiment: Omit<ExperimentOptions, 'signal'> = {
       folder: join(folder.path, 'experiment'),
+      results: join(folder.path, 'arms'),
       corpus,
       shapes: { small: shape, double: { ...shape, layers: 4 } },
       seeds: [1],
@@ -271,5 +273,11 @@ describe('runExperiment', () => {
     assert.equal(result.summary.effectiveSize['two-stages'], gained / doubled);
     assert.deepEqual(await runExperiment(experiment), result);
     assert.ok([...runs.values()].every((steps) => steps === 2));
+    // Whoever has the results needs no runs.
+    const elsewhere = { ...experiment, folder: join(folder.path, 'elsewhere') };
+    assert.deepEqual(await runExperiment(elsewhere), result);
+    assert.ok(!existsSync(elsewhere.folder));
+    const otherwise = runExperiment({ ...experiment, memory: { layers: 'all' } });
+    await assert.rejects(otherwise, { code: 'mismatch', message: /memory\.layers was "first-half", is "all"/ });
   });
 });
