@@ -10,10 +10,10 @@
 import { Memory3Error } from '../errors.ts';
 import { type Random, seededRandom } from '../generate/sampling.ts';
 import { ReadingContext } from '../memory/context.ts';
-import { encodeMemory, parseMemory, type Storage } from '../memory/format.ts';
+import { parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, memoryLayers, type Scoring } from '../memory/profile.ts';
-import { type EncodedReference, encodeReferences, gather, selectAll, summaryTokensFor } from '../memory/writer.ts';
+import { type EncodedReference, encodeReferences, keepTokens, summaryTokensFor } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import { shuffle } from '../train/conversion/draw.ts';
@@ -252,8 +252,7 @@ async function* measureMemories(
         const sum = measured[index] as Measured;
         sum.bytes += await useMemories(context, items, (reference) => {
           const one = encoded.get(reference.text) as EncodedReference;
-          const kept = selectAll(model, profile, one, reference);
-          return encodeMemory(gather(model, profile, one, kept), profile.storage);
+          return keepTokens(model, profile, one, reference);
         });
         sum.scores.push(...(await scoreItems(context, tokenizer, items)));
       }

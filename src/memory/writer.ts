@@ -43,10 +43,20 @@ export async function writeMemories(
   repeatPrompt: readonly number[] = [],
 ): Promise<Uint8Array[]> {
   const encoded = await encodeReferences(model, profile, references, repeatPrompt);
-  return encoded.map((reference, index) => {
-    const kept = selectAll(model, profile, reference, references[index] as ReferenceBody);
-    return encodeMemory(gather(model, profile, reference, kept), profile.storage);
-  });
+  return encoded.map((reference, index) => keepTokens(model, profile, reference, references[index] as ReferenceBody));
+}
+
+/**
+ * The memory that a profile makes of a reference that was read: its kept tokens, encoded as it says. One that was read for a
+ * profile which chooses its tokens by scores also gives those of other `keptTokens` and `storage`.
+ */
+export function keepTokens(
+  model: LanguageModel,
+  profile: MemoryProfile,
+  encoded: EncodedReference,
+  reference: ReferenceBody,
+): Uint8Array {
+  return encodeMemory(gather(model, profile, encoded, selectAll(model, profile, encoded, reference)), profile.storage);
 }
 
 /** Runs the writer graph on a batch; see `writeMemories`. */

@@ -188,8 +188,7 @@ function unexpected(path: string, record: number): Memory3Error {
 function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number | null): EvaluationParts {
   const { model, tokenizer, bank = null, recall, profile, repeatPrompt } = evaluated;
   if (modes.every(({ references }) => references === 0)) return { model, tokenizer, finder: null, memories: null };
-  const memories = new EvaluationMemories({ model, profile, bank, repeatPrompt });
-  for (const mode of modes) if (mode.kind === 'memory') memories.profileOf(mode);
+  const memories = new EvaluationMemories({ model, profile, modes, bank, repeatPrompt });
   const most = mostRecalled(modes);
   if (most === 0) return { model, tokenizer, finder: null, memories };
   if (bank === null || recall === null || recall.references === 0) {

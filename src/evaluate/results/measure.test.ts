@@ -139,7 +139,7 @@ describe('results', () => {
     assert.ok(!whole.includes(folder.path) && !whole.includes(data.path), 'no path of this machine');
     assert.match(whole, /\| converted \| model \+ random \| .* \| with its adapter \|/);
     assert.match(whole, /Bank professional-converted: \d+ references of 1 documents/);
-    assert.match(whole, /\| arc_easy \| 2 \| 0 of 2( \| \d+\.0){8} \|/);
+    assert.match(whole, /\| arc_easy \| 2 \| 0 of 2( \| \d+\.0){7} \|/);
     assert.match(whole, /\| 2 \| memory3 \| five memories a chunk \| 20 \|/);
   });
 

@@ -19,6 +19,8 @@ export interface TasksPart {
   readonly bank: BankKind;
   readonly tasks: readonly [string, ...string[]];
   readonly modes: readonly [string, ...string[]];
+  /** The base model has no others; default all. */
+  readonly baseModes?: readonly [string, ...string[]];
   /** Pairs of modes, the first held against the second. */
   readonly pairs: readonly (readonly [string, string])[];
   /** Metrics that are shown of a task that has them; of other tasks, and by default, its first. */
@@ -90,6 +92,7 @@ const general: TasksPart = {
     ...(['commonsenseqa', 'siqa', 'sciq', 'mmlu', 'cmmlu', 'lambada', 'wikitext2'] as const),
   ],
   modes: ['none', 'memory:5', 'memory:5:kept=8', 'rag:5'],
+  baseModes: recalled,
   pairs: [...recalledPairs, ['memory:5:kept=8', 'none'], ['memory:5:kept=8', 'memory:5']],
   paper: [
     '0-shot (Table 24): 54.54 without memory, 58.23 with.',
@@ -109,6 +112,7 @@ const answers: TasksPart = {
     ...(['entity_questions', 'bamboogle', 'gsm8k'] as const),
   ],
   modes: [...recalled, 'memory:gold:5', 'rag:gold:5'],
+  baseModes: recalled,
   pairs: [...recalledPairs, ['memory:gold:5', 'none'], ['memory:gold:5', 'rag:gold:5']],
   metrics: ['f1', 'contains'],
   paper: [],
@@ -137,6 +141,7 @@ const professional: TasksPart = {
   bank: 'professional',
   tasks: ['jec_qa_knowledge', 'jec_qa_case', 'medqa', 'medmcqa', 'pubmedqa'],
   modes: ['none', 'memory:5', 'rag:3', 'rag:5', 'rag:7'],
+  baseModes: recalled,
   pairs: [...recalledPairs, ['memory:5', 'rag:3'], ['memory:5', 'rag:7']],
   paper: ['JEC-QA 39.38 and medicine (MED) 56.22, with 5 memories.'],
 };
@@ -217,8 +222,10 @@ export interface PlannedRun {
 export function runsOf(part: Part, plan: ResultsPlan): PlannedRun[] {
   if (part.kind === 'throughput') return [];
   if (part.kind === 'tasks') {
-    const { name, bank, tasks, modes } = part;
-    return modelNames.map((model) => ({ name: `${name}-${model}`, part: name, model, bank, tasks, modes }));
+    const { name, bank, tasks } = part;
+    return modelNames.map((model) => {
+      return { name: `${name}-${model}`, part: name, model, bank, tasks, modes: modesOf(part, model) };
+    });
   }
   const other = tasksPart(plan, part.of);
   return part.thresholds.map((threshold) => ({
@@ -230,6 +237,11 @@ export function runsOf(part: Part, plan: ResultsPlan): PlannedRun[] {
     modes: [part.mode],
     overlap: threshold,
   }));
+}
+
+/** The modes of a part that a model is measured in. */
+export function modesOf({ modes, baseModes = modes }: TasksPart, model: ModelName): TasksPart['modes'] {
+  return model === 'base' ? baseModes : modes;
 }
 
 export function overlapRun({ name }: OverlapPart, threshold: number | null): string {

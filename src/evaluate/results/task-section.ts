@@ -6,7 +6,7 @@ import type { StoredConfig, StoredRun } from '../eval/stored-run.ts';
 import { taskNamed } from '../tasks/all.ts';
 import type { MetricName } from '../tasks/task.ts';
 import { blocks, markdownList, markdownTable } from './markdown.ts';
-import { type ModelName, modelNames, type OverlapPart, overlapRun, type TasksPart } from './plan.ts';
+import { type ModelName, modelNames, modesOf, type OverlapPart, overlapRun, type TasksPart } from './plan.ts';
 import {
   bestOf,
   type Column,
@@ -50,10 +50,12 @@ interface Table {
 
 /** Base and converted, each in the part's modes. */
 export function tasksSection(part: TasksPart, { runs }: Results): string {
-  const modes = part.modes.map((mode) => parseMode(mode, 1));
   const runOf = (model: ModelName) => runs.get(`${part.name}-${model}`) ?? null;
   const columns = modelNames.flatMap((model) =>
-    modes.map((mode) => ({ model, column: columnOf(`${model}, ${modeWords(mode)}`, runOf(model), mode) })),
+    modesOf(part, model).map((name) => {
+      const mode = parseMode(name, 1);
+      return { model, column: columnOf(`${model}, ${modeWords(mode)}`, runOf(model), mode) };
+    }),
   );
   const of = (model: ModelName, mode: string) =>
     columns.find((one) => one.model === model && one.column.mode.name === mode)?.column as Column;
@@ -66,7 +68,7 @@ export function tasksSection(part: TasksPart, { runs }: Results): string {
     rivals: converted.filter(({ mode }) => !mode.gold),
     pairs: [
       ...modelNames.flatMap((model) =>
-        part.pairs.map(([first, second]) => [of(model, first), of(model, second)] as const),
+        pairsOf(part, model).map(([first, second]) => [of(model, first), of(model, second)] as const),
       ),
       ...shared.map((mode) => [of('converted', mode), of('base', mode)] as const),
     ],
@@ -75,6 +77,12 @@ export function tasksSection(part: TasksPart, { runs }: Results): string {
   const states = modelNames.map((model) => ({ what: `the ${model} model`, run: runOf(model) }));
   const says = modelNames.map((model) => modelSentences(model, of, part, leadingRows(rowsIn(table))));
   return sectionOf(part, states, table, blocks(...says));
+}
+
+/** The pairs of modes that a model is measured in. */
+function pairsOf(part: TasksPart, model: ModelName): TasksPart['pairs'] {
+  const modes = modesOf(part, model);
+  return part.pairs.filter((pair) => pair.every((mode) => modes.includes(mode)));
 }
 
 /** The converted model with other thresholds. */
