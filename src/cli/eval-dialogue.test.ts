@@ -41,6 +41,8 @@ test('eval dialogue prints scores; killed and run again it has the same; it stop
   assert.equal(judge.requests[0]?.headers.authorization, 'Bearer sk-secret');
   assert.ok(!whole.out.includes('sk-secret') && !whole.err.includes('sk-secret'));
 
+  assert.match(whole.err, /^Report: .*report\.html$/m);
+
   const asked = judge.requests.length;
   const { child, result } = start('killed');
   judge.respond = (request) => {
@@ -53,7 +55,7 @@ test('eval dialogue prints scores; killed and run again it has the same; it stop
   const again = await start('killed', '--json').result;
   assert.equal(again.code, 0, again.err);
   const read = (run: string, file: string) => readFileSync(join(folder.path, run, file), 'utf8');
-  for (const file of ['config.json', 'answers.jsonl', 'judgements.jsonl', 'summary.json']) {
+  for (const file of ['config.json', 'answers.jsonl', 'judgements.jsonl', 'summary.json', 'report.html']) {
     assert.equal(read('killed', file), read('whole', file), file);
     assert.ok(!read('whole', file).includes('sk-secret'));
   }

@@ -5,8 +5,8 @@ import { dialogueOptionsSchema, evaluateDialogues } from '../evaluate/dialogue/d
 import { type Judge, judgeOptionsSchema, openJudge } from '../evaluate/dialogue/judge.ts';
 import { dialogueQuestions } from '../evaluate/dialogue/questions.ts';
 import type { DialogueCell } from '../evaluate/dialogue/summary.ts';
+import { describeDifference, describeScore, remarks } from '../evaluate/dialogue/words.ts';
 import { parseModes } from '../evaluate/eval/modes.ts';
-import type { Difference } from '../evaluate/eval/summary.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -58,7 +58,10 @@ export function addEvalDialogue(evaluation: Command, interrupt: Interrupt): void
     const request = { folder, modes, judge, limit, maxTokens: flags.maxTokens, overlap, onNotice, signal };
     for await (const event of evaluateDialogues(evaluated, request)) {
       if (event.kind === 'question') progress.update(event.done, event.total, `${event.mode} ${event.id}`);
-      else terminal.results(event.cells, () => describeDialogues(event.cells));
+      else {
+        terminal.results(event.cells, () => describeDialogues(event.cells));
+        terminal.notice(`Report: ${event.report}`);
+      }
     }
   });
 }
@@ -84,33 +87,12 @@ function describeDialogues(cells: readonly DialogueCell[]): string {
     both.map((one) => [
       one.category,
       one.mode,
-      score(cell(1, one)),
-      score(cell(2, one)),
-      score(one),
+      describeScore(cell(1, one)),
+      describeScore(cell(2, one)),
+      describeScore(one),
       String(one.items),
       one.differences.map(describeDifference).join('; '),
       remarks(one).join(', '),
     ]),
   );
-}
-
-function describeDifference({ to, value, low, high, noise }: Difference): string {
-  const word = noise ? 'within noise of' : value > 0 ? 'better than' : 'worse than';
-  return `${word} ${to}: ${signed(value)} (${signed(low)} to ${signed(high)})`;
-}
-
-function remarks({ tooLong, cut, leftOut }: DialogueCell): string[] {
-  return [
-    ...(cut === 0 ? [] : [`cut off: ${cut}`]),
-    ...(tooLong === 0 ? [] : [`too long: ${tooLong}`]),
-    ...(leftOut === 0 ? [] : [`overlapping references left out: ${leftOut}`]),
-  ];
-}
-
-function score({ value, low, high }: DialogueCell): string {
-  return Number.isNaN(value) ? '-' : `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
-}
-
-function signed(value: number): string {
-  return Number.isNaN(value) ? '-' : `${value > 0 ? '+' : ''}${value.toFixed(2)}`;
 }

@@ -53,7 +53,7 @@ async function run(name: string, { modes = 'none,memory,rag', ...changes }: Chan
 const contents = (name: string, file: string) => readFileSync(join(folder.path, name, file), 'utf8');
 const answersIn = (name: string) => readJsonLines(join(folder.path, name, 'answers.jsonl'), answerSchema);
 const judgementsIn = (name: string) => readJsonLines(join(folder.path, name, 'judgements.jsonl'), judgementSchema);
-const files = ['config.json', 'answers.jsonl', 'judgements.jsonl', 'summary.json'];
+const files = ['config.json', 'answers.jsonl', 'judgements.jsonl', 'summary.json', 'report.html'];
 
 describe('an evaluation of dialogues', () => {
   it('answers both turns in every mode, and has each scored by itself', async () => {
@@ -99,6 +99,12 @@ describe('an evaluation of dialogues', () => {
     const all = cells.find(({ category, turn, mode }) => category === 'all' && turn === 'both' && mode === 'none');
     assert.equal(all?.value, scores.reduce((sum, score) => sum + score, 0) / scores.length);
     assert.deepEqual([all?.items, all?.cut], [2, 4]);
+    const report = contents('whole', 'report.html');
+    assert.ok(summary?.kind === 'summary' && summary.report === join(folder.path, 'whole', 'report.html'));
+    assert.equal(report.match(/<article/g)?.length, 3 * 2, 'a card for each dialogue');
+    assert.equal(report.match(/<summary>Score \d/g)?.length, 12);
+    for (const { turns } of questions) for (const turn of turns) assert.ok(report.includes(turn.text));
+    assert.doesNotMatch(report, /<script|https?:|src=/);
     for (const name of globSync('*', { cwd: join(folder.path, 'whole') })) {
       assert.ok(!readFileSync(join(folder.path, 'whole', name)).includes('sk-secret'), `${name} has the key`);
     }

@@ -5,21 +5,26 @@
  *   answers.jsonl      the two answers to a question in a mode     } a line is appended when it is there, question by question:
  *   judgements.jsonl   what the judge says of one answer           } answers, then their two judgements
  *
+ *   report.html        made of them at the end (`page.ts`)
+ *
  * The modes are those of an answer (`generate/answer.ts`): memories are recalled every 64 tokens, references as text stand
  * in front of the last question. In both, what overlaps the dialogue's questions is left out. Whatever stops the process, the
  * next one goes on behind the last line, and ends with the same files: the model's answers do not depend on what was before.
  */
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import { type AnswerSummary, answer } from '../../generate/answer.ts';
 import type { Message } from '../../model/chat-template.ts';
+import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import { type Evaluated, identityOf } from '../eval/evaluate.ts';
 import type { Mode } from '../eval/modes.ts';
 import { defaultOverlap } from '../eval/references.ts';
 import { openRecordFolder, type RecordFile, type RecordFolder } from '../record-folder.ts';
 import { askJudge, type Judge } from './judge.ts';
 import { judgeMessages, type Turn } from './judge-prompt.ts';
+import { dialoguePage } from './page.ts';
 import { type DialogueQuestion, dialogueQuestions, firstQuestions } from './questions.ts';
 import { type AnswerRecord, answerSchema, type JudgementRecord, judgementSchema, type TurnRecord } from './records.ts';
 import { withoutOverlaps } from './references.ts';
@@ -59,7 +64,12 @@ export type DialogueEvent =
       readonly done: number;
       readonly total: number;
     }
-  | { readonly kind: 'summary'; readonly cells: readonly DialogueCell[] };
+  | {
+      readonly kind: 'summary';
+      readonly cells: readonly DialogueCell[];
+      /** The report's file. */
+      readonly report: string;
+    };
 
 /**
  * Evaluates dialogues, or goes on with them.
@@ -122,7 +132,13 @@ export async function* evaluateDialogues(
   const names = modes.map(({ name }) => name);
   const cells = summariseDialogues(questions, names, answers.records, judgements.records);
   folder.saveSummary(cells);
-  yield { kind: 'summary', cells };
+  const page = await dialoguePage({
+    model: evaluated.file.name,
+    judge: judge.model ?? 'the judge',
+    ...{ modes: names, questions, answers: answers.records, judgements: judgements.records, cells },
+  });
+  onDisk(path, () => replaceFile(path, 'report.html', page));
+  yield { kind: 'summary', cells, report: join(path, 'report.html') };
 }
 
 /**
