@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { BankIdentity, MemoryBank } from '../../bank/bank.ts';
+import { differences, type IdentityPart } from '../../bank/identity.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
 import { type DocumentEvent, putDocument } from '../../generate/library.ts';
@@ -25,7 +26,35 @@ export interface KnowledgeParts {
  * @throws Memory3Error "mismatch" if it was made with another tokenizer, header or embedder; as `openBank`.
  */
 export function openKnowledge(path: string, parts: KnowledgeParts, mode: 'read' | 'write'): MemoryBank {
-  return openBank(path, { mode, identity: knowledgeIdentity(parts) });
+  const identity = knowledgeIdentity(parts);
+  try {
+    return openBank(path, { mode, identity });
+  } catch (cause) {
+    if (!(cause instanceof Memory3Error) || cause.code !== 'mismatch') throw cause;
+    using bank = openBank(path, { mode: 'read' });
+    const different = differences(bank.identity, identity).map((part) => partNames[part]);
+    throw new Memory3Error('mismatch', `The knowledge ${path} was made with another ${different.join(' and ')}.`, {
+      remedy: `Prepare into another folder, or delete ${path} to make it anew.`,
+      cause,
+    });
+  }
+}
+
+/** What a bank's identity says of knowledge. */
+const partNames: Readonly<Record<IdentityPart, string>> = {
+  model: 'tokenizer',
+  profile: 'header of references',
+  embedder: 'embedder',
+};
+
+/**
+ * Of all that decides what is found in a bank and read of it: its embedder and every document. Documents whose texts
+ * change have another one, though their number stays.
+ */
+export function contentFingerprint(bank: Pick<MemoryBank, 'documents' | 'identity'>): string {
+  const hash = createHash('sha256').update(bank.identity.embedder.fingerprint);
+  for (const { id, contentHash } of bank.documents()) hash.update(`${id} ${contentHash}\n`);
+  return hash.digest('hex');
 }
 
 /**

@@ -18,6 +18,7 @@ import { Memory3Error } from '../../errors.ts';
 import { takeLock } from '../../lock.ts';
 import { chunkTokens } from '../../memory/profile.ts';
 import { BinaryFile } from '../../model/binary-file.ts';
+import { contentFingerprint } from './knowledge.ts';
 import {
   addCounts,
   type ChunkChoice,
@@ -54,7 +55,7 @@ export class ReferenceFile implements Disposable {
   readonly path: string;
   /** Sequences that the file has records of. */
   readonly count: number;
-  /** What it was made from; compare with `referenceFingerprint`. */
+  /** What it was made from (`referenceFingerprint`). */
   readonly fingerprint: string;
   readonly #file: BinaryFile;
   readonly #header: Header;
@@ -140,16 +141,15 @@ export interface FindProgress {
   readonly counts: ReferenceCounts;
 }
 
-/** What decides which references are found: the corpus, the bank and the options. */
-export function referenceFingerprint(
+/** What decides which references are found: the corpus, the bank with its texts, and the options. */
+function referenceFingerprint(
   corpus: Pick<TokenFile, 'checksum' | 'count' | 'sequenceLength'>,
   { bank }: Pick<ReferenceParts, 'bank'>,
   options: ReferenceOptions = {},
 ): string {
   const { checksum, count, sequenceLength } = corpus;
-  const { documents, references } = bank.stats();
   const filled = { ...defaultReferenceOptions, ...options };
-  const all = [checksum, count, sequenceLength, bank.identity, documents, references, filled];
+  const all = [checksum, count, sequenceLength, bank.identity, contentFingerprint(bank), filled];
   return createHash('sha256').update(JSON.stringify(all)).digest('hex');
 }
 

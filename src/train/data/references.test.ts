@@ -68,7 +68,12 @@ describe('knowledge', () => {
     const path = join(folder.path, 'knowledge.memory3');
     const other = tokenizerFromGguf(byteLevelMetadata({ merges: ['h e', 'l l'] }));
     assert.throws(() => openKnowledge(path, { ...knowledge, tokenizer: other }, 'read'), { code: 'mismatch' });
-    assert.throws(() => openKnowledge(path, { ...knowledge, header: [0, 1] }, 'read'), { code: 'mismatch' });
+    const remedy = `Prepare into another folder, or delete ${path} to make it anew.`;
+    assert.throws(() => openKnowledge(path, { ...knowledge, header: [0, 1] }, 'read'), {
+      code: 'mismatch',
+      message: /another header of references\./,
+      remedy,
+    });
     using again = openKnowledge(path, knowledge, 'read');
     assert.equal(again.stats().documents, 2);
     assert.equal(again.stats().memories, 0);
@@ -189,6 +194,21 @@ describe('files of references', () => {
     await write(corpus, `${path}.3`, counting);
     assert.equal(searches, 5);
     assert.deepEqual(readFileSync(`${path}.3`), whole);
+  });
+
+  it('of knowledge whose texts have changed are found anew, though it has as many documents as before', async () => {
+    using corpus = makeCorpus('changed.tokens', (texts[0] as string).slice(0, 300));
+    const path = join(folder.path, 'changed.references');
+    using changing = openKnowledge(join(folder.path, 'changing.memory3'), knowledge, 'write');
+    const found = async (text: string) => {
+      await Array.fromAsync(addKnowledge(changing, knowledge, [{ id: 'a', text }]));
+      await write(corpus, path, { ...parts, bank: changing });
+      using file = new ReferenceFile(path);
+      return textOf(file.choices(0)[0]).trim();
+    };
+    assert.equal(await found('Dwan made silent films.'), 'Dwan made silent films.');
+    assert.equal(await found('Dwan began in Chicago.'), 'Dwan began in Chicago.');
+    assert.equal(changing.stats().documents, 1);
   });
 
   it('of another corpus are made anew, and damaged ones are refused', async () => {

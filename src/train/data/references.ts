@@ -15,7 +15,7 @@ import { type SearchMode, search } from '../../retrieval/search.ts';
 import { overlapExceeds, type Tokens } from './overlap.ts';
 
 export interface ReferenceParts {
-  readonly bank: Pick<MemoryBank, 'identity' | 'reference' | 'searchVectors' | 'searchWords' | 'stats'>;
+  readonly bank: Pick<MemoryBank, 'documents' | 'identity' | 'reference' | 'searchVectors' | 'searchWords'>;
   readonly embedder: Pick<Embedder, 'embedQueries'>;
   /** Of the sequences and of the bank's references alike. */
   readonly tokenizer: Pick<Tokenizer, 'decode'>;

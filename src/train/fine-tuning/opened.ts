@@ -5,8 +5,6 @@
  * An adapter is added exactly (not in the blocks in which it is used), and what is learned on top is saved as one adapter with
  * it (`result.ts`).
  */
-import { createHash } from 'node:crypto';
-import type { MemoryBank } from '../../bank/bank.ts';
 import { checkIdentity } from '../../bank/identity.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
@@ -26,6 +24,7 @@ import { openTokenizer } from '../../model/open-tokenizer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { openEmbedder } from '../../retrieval/embedder.ts';
 import type { Device } from '../../runtime/device.ts';
+import { contentFingerprint } from '../data/knowledge.ts';
 import type { FineTuningMemory } from './batches.ts';
 import { BankRecall } from './sample-recall.ts';
 
@@ -128,11 +127,4 @@ function checkProfile({ scoring }: MemoryProfile, adapter: Adapter | null): void
       remedy: `Choose --scoring ${trainedScorings.join(', ')}, or train with --no-memory.`,
     });
   }
-}
-
-/** Of the embedder and of every document. */
-function contentFingerprint(bank: MemoryBank): string {
-  const hash = createHash('sha256').update(bank.identity.embedder.fingerprint);
-  for (const { id, contentHash } of bank.documents()) hash.update(`${id} ${contentHash}\n`);
-  return hash.digest('hex');
 }
