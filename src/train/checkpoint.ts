@@ -9,8 +9,9 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { floatsFromF16 } from '../half.ts';
-import { faultsOf, openSafetensors } from '../model/safetensors.ts';
+import { faultsOf, openSafetensors, type SafetensorsFile } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-writer.ts';
+import { parseStrictJson } from '../model/strict-json.ts';
 import { lossHistorySchema } from './divergence.ts';
 import type { TrainingState } from './trainable.ts';
 
@@ -78,9 +79,20 @@ export function readCheckpoint(path: string): Checkpoint {
   if (String(checksumOf(parts, tensors)) !== file.metadata.get('checksum')) {
     throw damaged(path, 'its contents do not have the checksum that was written with them');
   }
-  const progress = progressSchema.safeParse(JSON.parse(parts.progress));
+  return { progress: progressOf(path, file), state: { tensors, values: JSON.parse(parts.values) } };
+}
+
+/** How far the run was, from the header alone: nothing is held against the checksum. @throws like `readCheckpoint` */
+export function readProgress(path: string): Progress {
+  using file = openSafetensors(path);
+  return progressOf(path, file);
+}
+
+function progressOf(path: string, { metadata }: SafetensorsFile): Progress {
+  const json = parseStrictJson(metadata.get('progress') ?? '', (fault) => damaged(path, `its progress: ${fault}`));
+  const progress = progressSchema.safeParse(json);
   if (!progress.success) throw damaged(path, `its progress is malformed: ${faultsOf(progress.error)}`);
-  return { progress: progress.data, state: { tensors, values: JSON.parse(parts.values) } };
+  return progress.data;
 }
 
 /** @returns the name of a tensor with a value that is not a finite number, or null. */

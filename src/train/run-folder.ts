@@ -10,8 +10,9 @@
  * Every file but the log is written beside its place and renamed, so whatever happens there is a whole checkpoint. One
  * that is damaged nevertheless is passed over for the one before, and kept as `*.damaged`.
  *
- * A checkpoint is *regular* if its step is a multiple of `checkpointEvery`. Others come from an interruption or the end;
- * a run that diverges goes back to regular ones only, so that an interruption changes nothing about its course.
+ * A checkpoint is *regular* if its step is a multiple of `checkpointEvery` and its loss was in bounds. Others come from an
+ * interruption or the end; a run that diverges goes back to regular ones only, so that an interruption changes nothing
+ * about its course.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +23,7 @@ import { takeLock } from '../lock.ts';
 import { readTextFile } from '../model/binary-file.ts';
 import { faultsOf } from '../model/safetensors.ts';
 import { parseStrictJson } from '../model/strict-json.ts';
-import { type Checkpoint, readCheckpoint, syncFolder, writeCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, readCheckpoint, readProgress, syncFolder, writeCheckpoint } from './checkpoint.ts';
 import { divergenceSchema } from './divergence.ts';
 import { openRunLog, type ResumedEvent, type RunLog } from './log.ts';
 import { scheduleSchema } from './schedule.ts';
@@ -104,7 +105,8 @@ export function openRunFolder(
   opened.use(onDisk(path, () => takeLock(join(path, 'run.lock'), `The run ${path}`)));
   const names = onDisk(path, () => readdirSync(path));
   const unfinished = names.filter((name) => name.endsWith('.unfinished'));
-  for (const name of unfinished) onDisk(path, () => rmSync(join(path, name)));
+  // Files, and the folder of a model.
+  for (const name of unfinished) onDisk(path, () => rmSync(join(path, name), { recursive: true }));
   const now: RunConfig = { settings, config: checkOptions(configSchema, config) };
   let changed: readonly Change[] = [];
   if (names.includes('config.json')) {
@@ -152,7 +154,8 @@ function checkpointsIn(
   { checkpointEvery, keep }: RunSettings,
   log: RunLog,
 ): Pick<RunFolder, 'newest' | 'lastGood' | 'save' | 'saveBest' | 'removeAfter'> {
-  const isRegular = (step: number) => step % checkpointEvery === 0;
+  const isMultiple = (step: number) => step % checkpointEvery === 0;
+  const isCalm = (step: number) => isInBounds(checkpointPath(path, step));
   const remove = (steps: readonly number[]) => {
     for (const step of steps) onDisk(path, () => rmSync(checkpointPath(path, step)));
   };
@@ -167,8 +170,9 @@ function checkpointsIn(
     },
     lastGood(returnedTo) {
       const all = stepsIn(path);
-      const regular = all.filter(isRegular);
-      const candidates = regular.length > 0 ? regular : all;
+      const calm = all.filter(isCalm);
+      // Without a regular one, as behind a change of `checkpointEvery`, one of any step will do.
+      const candidates = [calm.filter(isMultiple), calm].find(({ length }) => length > 0) ?? all;
       // The one that did not help comes last.
       if (candidates.at(-1) === returnedTo) candidates.unshift(...candidates.splice(-1));
       return firstWhole(path, candidates.toReversed());
@@ -177,7 +181,8 @@ function checkpointsIn(
       const file = checkpointPath(path, checkpoint.progress.step);
       writeCheckpoint(file, checkpoint);
       const steps = stepsIn(path);
-      const kept = [...steps.filter(isRegular).slice(-keep), ...steps.slice(-1)];
+      const regular = steps.filter((step) => isMultiple(step) && isCalm(step));
+      const kept = [...regular.slice(-keep), ...steps.slice(-1)];
       remove(steps.filter((step) => !kept.includes(step)));
       return file;
     },
@@ -188,6 +193,16 @@ function checkpointsIn(
     },
     removeAfter: (step) => remove(stepsIn(path).filter((other) => other > step)),
   };
+}
+
+/** Whether the loss of a checkpoint was not too high; one that cannot tell is judged when it is read whole. */
+function isInBounds(file: string): boolean {
+  try {
+    return readProgress(file).losses.tooHigh === 0;
+  } catch (error) {
+    if (error instanceof Memory3Error && error.code === 'damaged') return true;
+    throw error;
+  }
 }
 
 function checkpointPath(path: string, step: number): string {

@@ -131,8 +131,10 @@ test('an absurd rate: back to the last good checkpoint with a smaller one, which
   assert.equal(steps.length, 120);
   assert.equal(steps.at(-1)?.rate, 30 * result.rateFactor);
   assert.ok((validations.at(-1)?.losses.training as number) < 0.2);
-  // Interrupted before it diverges, and in between: it goes back to the same checkpoints all the same.
-  for (const stopAt of [2, 43, 45, 62, 75]) await run(parts, { ...absurd, stopAt });
+  // Interrupted before it diverges, and in between: it goes back to the same checkpoints all the same. Also where a
+  // checkpoint would have come had the loss not been exploding.
+  assert.ok(diverged.some(({ step }) => step === 71));
+  for (const stopAt of [2, 43, 45, 62, 70, 75]) await run(parts, { ...absurd, stopAt });
   await run(parts, absurd);
   assertSame(parts, whole);
 });
@@ -185,6 +187,27 @@ test('a second divergence from the same checkpoint goes back to the one before',
       [20, 0.03125],
     ],
   );
+});
+
+test('a checkpoint of an interruption at a loss that is too high displaces no good one', async () => {
+  using folder = temporaryFolder();
+  const network = smallNetwork();
+  const interrupt = new AbortController();
+  const spiked: Trainable = {
+    ...network,
+    async step(rate) {
+      const result = await network.step(rate);
+      const isSpike = (await network.state()).values.steps === 30;
+      if (isSpike) interrupt.abort();
+      return isSpike ? { ...result, loss: 100 } : result;
+    },
+  };
+  const options = { ...settings, steps: 40, validateEvery: null, keepBest: null, folder: folder.path };
+  await runTraining(spiked, { ...options, signal: interrupt.signal });
+  const names = (steps: number[]) => steps.map((step) => `checkpoint-${step}.safetensors`);
+  assert.deepEqual(checkpointsIn(folder.path), names([10, 20, 30]));
+  await runTraining(spiked, options);
+  assert.deepEqual(checkpointsIn(folder.path), names([20, 40]));
 });
 
 test('a last step that ruins the weights is done again before the run ends', async () => {
@@ -292,8 +315,10 @@ test('what a killed process left unfinished is cleaned up', async () => {
   using folder = temporaryFolder();
   await run(folder.path, { stopAt: 12 });
   writeFileSync(join(folder.path, 'checkpoint-20.safetensors.77.unfinished'), 'half');
+  folder.write('model.77.unfinished/model.safetensors', 'half of a model');
   appendFileSync(join(folder.path, 'log.jsonl'), '{"kind":"step","step":13,');
   await run(folder.path);
   assert.deepEqual(checkpointsIn(folder.path), ['checkpoint-110.safetensors', 'checkpoint-120.safetensors']);
+  assert.ok(!existsSync(join(folder.path, 'model.77.unfinished')));
   assert.equal(eventsOf(folder.path, 'resumed')[0]?.discardedLines, 1);
 });

@@ -6,8 +6,9 @@
  * to those of a run that was never disturbed, and leaves the same log but for times and its "resumed" lines.
  *
  * **Divergence** (paper 3.6). If a number stops being finite or the loss explodes (`divergence.ts`), the run goes back to
- * the last good checkpoint and on with a smaller rate. A checkpoint is written only while losses are in bounds and if all
- * its tensors are finite. The one gone back to is written again with the new rate, so that no later resume forgets it.
+ * the last good checkpoint and on with a smaller rate. Good is one that was written while losses were in bounds; tensors
+ * that are not all finite are never written. The one gone back to is written again with the new rate, so that no later
+ * resume forgets it.
  */
 import type { z } from 'zod';
 import { checkOptions, Memory3Error } from '../errors.ts';
