@@ -1,4 +1,4 @@
-/** The real command line surveys the heads of a tiny model and chooses its memory layers. */
+/** The real command line measures a tiny model's speed, surveys its heads and chooses its memory layers. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { tinyModel } from '../../test/support/tiny-trained.ts';
+import type { SpeedReport } from '../evaluate/speed.ts';
 import { saveModel } from '../train/scratch/save-model.ts';
 
 const launcher = fileURLToPath(new URL('../../bin/memory3.js', import.meta.url));
@@ -80,4 +81,22 @@ test('bench heads goes on with its log; bench layers measures the range that it 
   assert.equal(decision.kind, 'decision');
   assert.ok(decision.chosen.layers.length > 0);
   assert.deepEqual(decision.candidates.map(({ choice }) => choice).sort(), ['all', 'first-half', 'middle']);
+});
+
+test('bench speed measures another memory profile, its peak memory in a process of its own included', async () => {
+  using folder = temporaryFolder();
+  const model = join(folder.path, 'model');
+  const { config, files, tensors } = await tinyModel();
+  saveModel(model, { config, tokenizer: files }, tensors);
+  const flags = ['--model', model, '--kept', '8', '--layers', 'all', '--storage', 'f16', '--threads', '1', '--offline'];
+  const sizes = ['--rounds', '1', '--references', '1000', '--json'];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [launcher, 'bench', 'speed', ...flags, ...sizes], {
+    encoding: 'utf8',
+  });
+  assert.equal(status, 0, stderr);
+  const { load, peakMemoryMB } = JSON.parse(stdout) as SpeedReport;
+  // Keys and values of 8 tokens, f16, of every layer and head; beside them their positions.
+  const bytes = 2 * 2 * 8 * config.layers * config.kvHeads * config.headDim;
+  assert.ok(load.bytesPerMemory >= bytes && load.bytesPerMemory < 2 * bytes, `${load.bytesPerMemory} bytes`);
+  assert.ok(peakMemoryMB > 0);
 });

@@ -13,7 +13,7 @@ import { addQuality } from './bench-quality.ts';
 import { addThroughput } from './bench-throughput.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
+import { addModelFlags, definedOnly, type ModelFlags, modelOptions, number } from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatBytes, table } from './terminal.ts';
 
@@ -51,12 +51,14 @@ function addSpeed(bench: Command, interrupt: Interrupt): void {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
-    await using opened = await openModel({ ...modelOptions(flags), fetch: fetching.options });
-    await using embedder = await openEmbedder(flags.embedder ?? defaultEmbedder, opened.model.device, fetching.options);
+    const opening = modelOptions(flags);
+    const embedderName = flags.embedder ?? defaultEmbedder;
+    await using opened = await openModel({ ...opening, fetch: fetching.options });
+    await using embedder = await openEmbedder(embedderName, opened.model.device, fetching.options);
     const report = await measureSpeed(opened, embedder, {
       rounds: flags.rounds,
       recallReferences: flags.references,
-      threads: flags.threads ?? 0,
+      opening: { ...opening, embedder: embedderName, fetch: definedOnly({ offline: flags.offline }) },
       onNotice: (message) => {
         signal.throwIfAborted();
         terminal.notice(message);

@@ -4,17 +4,24 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { answer } from '../generate/answer.ts';
-import { openWorkspace } from '../generate/workspace.ts';
+import { openWorkspace, type WorkspaceOptions } from '../generate/workspace.ts';
 
 const question = 'What is the most important thing in these texts?';
+
+/** How model, embedder and bank are opened. */
+export type PeakMemoryOptions = Pick<
+  WorkspaceOptions,
+  'model' | 'adapter' | 'profile' | 'embedder' | 'bank' | 'provider' | 'threads'
+> & { readonly fetch?: { readonly offline?: boolean } };
 
 /**
  * Opens model, embedder and bank in a new process, answers one question with memory, and looks at its largest resident
  * set. @returns megabytes (10^6 bytes).
  */
-export async function measurePeakMemory(model: string, adapter: string | null, bank: string): Promise<number> {
-  const options = ['--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), model, bank, adapter ?? ''];
-  const { stdout } = await promisify(execFile)(process.execPath, options);
+export async function measurePeakMemory(options: PeakMemoryOptions): Promise<number> {
+  const self = fileURLToPath(import.meta.url);
+  const flags = ['--disable-warning=ExperimentalWarning', self, JSON.stringify(options)];
+  const { stdout } = await promisify(execFile)(process.execPath, flags);
   return Number(stdout);
 }
 
@@ -26,8 +33,7 @@ function peakKilobytes(): number {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [model, bank, adapter] = process.argv.slice(2) as [string, string, string];
-  await using workspace = await openWorkspace({ model, bank, adapter: adapter === '' ? null : adapter });
+  await using workspace = await openWorkspace(JSON.parse(process.argv[2] as string) as PeakMemoryOptions);
   for await (const event of answer(workspace, [{ role: 'user', content: question }], { maxTokens: 128 })) {
     if (event.kind === 'end') process.stdout.write(String(peakKilobytes() * 1.024e-3));
   }

@@ -20,7 +20,7 @@ import { writeMemories } from '../memory/writer.ts';
 import { median } from '../quantile.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
-import { measurePeakMemory } from './peak-memory.ts';
+import { measurePeakMemory, type PeakMemoryOptions } from './peak-memory.ts';
 import { measureRecall, type RecallSpeed } from './recall-speed.ts';
 import { type SpeedMaterial, speedMaterial } from './speed-material.ts';
 
@@ -72,7 +72,8 @@ export interface SpeedOptions {
   readonly rounds: number;
   /** References in the bank that recall is measured with. */
   readonly recallReferences: number;
-  readonly threads: number;
+  /** How the model and the embedder were opened: peak memory is that of a process that opens them alike. */
+  readonly opening: Omit<PeakMemoryOptions, 'bank'>;
   readonly onNotice: (message: string) => void;
 }
 
@@ -87,7 +88,8 @@ export async function measureSpeed(
   options: SpeedOptions,
 ): Promise<SpeedReport> {
   await using material = await speedMaterial(opened, embedder);
-  await using llama = await LlamaCpp.start(opened.file.path, { threads: options.threads, promptTokens, newTokens });
+  const threads = options.opening.threads ?? 0;
+  await using llama = await LlamaCpp.start(opened.file.path, { threads, promptTokens, newTokens });
   if (llama === null)
     options.onNotice(`llama.cpp is not installed and left out; install it with: ${llamaInstallCommand}`);
   const times = new Times();
@@ -148,7 +150,10 @@ export async function measureSpeed(
       byKept: byKept((name) => times.median(`write ${name}`)),
     },
     prefill,
-    peakMemoryMB: await measurePeakMemory(opened.file.path, opened.adapter?.path ?? null, material.bankPath('default')),
+    peakMemoryMB: await measurePeakMemory({
+      ...options.opening,
+      ...{ model: opened.file.path, adapter: opened.adapter?.path ?? null, bank: material.bankPath('default') },
+    }),
     rounds: options.rounds,
   };
 }
