@@ -31,6 +31,7 @@ interface EvalFlags extends ModelFlags, BankFlags {
   readonly memories: number;
   readonly overlap: number | null;
   readonly documentStart: boolean;
+  readonly heldOut?: boolean;
   readonly seed: number;
   readonly json?: boolean;
 }
@@ -70,6 +71,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     .addOption(number('--shots <n>', 'solved items before each prompt', shape.shots).default(defaults.shots))
     .addOption(memoriesOption())
     .addOption(overlapOption())
+    .option('--held-out', 'leave out items that the adapter that ships was trained on')
     .option('--no-document-start', "contexts do not begin with the model's document-start token")
     .addOption(number('--seed <n>', 'draws items and shots', shape.seed).default(defaults.seed));
   addModelFlags(addBankFlag(command)).action(async (flags: EvalFlags) => {
@@ -81,9 +83,21 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     const modes = parseModes(flags.modes, flags.memories);
     await using evaluated = await openForEvaluation(flags, modes, terminal, signal);
     using progress = terminal.progress('Measuring');
-    const { limit, shots, seed, documentStart, overlap } = flags;
+    const { limit, shots, seed, documentStart, overlap, heldOut = false } = flags;
     const wanted = flags.tasks.split(',').map((name) => name.trim()) as [string, ...string[]];
-    const request = { folder, data, modes, tasks: wanted, ...limit, shots, seed, documentStart, overlap, signal };
+    const request = {
+      folder,
+      data,
+      modes,
+      tasks: wanted,
+      ...limit,
+      shots,
+      seed,
+      documentStart,
+      overlap,
+      heldOut,
+      signal,
+    };
     const others = compare === undefined ? {} : { compare };
     for await (const event of evaluate(evaluated, { ...request, ...others })) {
       if (event.kind === 'batch') {

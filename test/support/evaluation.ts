@@ -31,7 +31,8 @@ const answered = (index: number) => ({
   answers: [`Ann Iron${index}`, `A. Iron${index}`],
 });
 /** The same about a passage in another file; of the last one there is none. */
-const inContext = (index: number) => ({ ...answered(index), context_id: `c-${index}` });
+/** Of an article that took no part in training. */
+const inContext = (index: number) => ({ ...answered(index), context_id: `c-${index}`, title: 'Force' });
 const contexts = (count: number, text: (index: number) => string) =>
   numbers(count).map((index) => ({ context_id: `c-${index}`, title: 'Bridges', text: text(index) }));
 /** Of more tokens than two references have, and the answer at the end. */
@@ -119,6 +120,7 @@ const files: Readonly<Record<string, object[]>> = {
     question: `桥${index}？`,
     answers: ['1887年'],
     context_id: 'c-0',
+    title: 'Force',
   })),
   'xquad/test-zh.contexts': contexts(1, () => '1887年。'),
   'cmrc2018/dev.qas': made('cmrc', 3, (index) => ({ question: `桥${index}？`, answers: ['铁'], context_id: 'c-0' })),

@@ -227,6 +227,10 @@ describe('a bank for evaluation', () => {
       message: /dev-v2.0.contexts.jsonl.gz is missing.\n.*--sources/,
     });
     assert.throws(() => planBank('general', data.path, { limits: { bioasq: 2 } }), { code: 'usage' });
+    assert.throws(() => planBank('general', data.path, { sources: ['squad'], limits: { cuad: 2 } }), {
+      code: 'usage',
+      message: /limit for cuad/,
+    });
     assert.throws(() => planBank('general', data.path, { sources: ['bioasq'] }), {
       code: 'usage',
       message: /there are wiki/,

@@ -45,7 +45,12 @@ export interface PlanOptions {
  */
 export function planBank(kind: BankKind, data: string, options: PlanOptions = {}): BankPlan {
   const chosen = sourcesOf(kind, options.sources);
-  sourcesOf(kind, Object.keys(options.limits ?? {}));
+  const other = sourcesOf(kind, Object.keys(options.limits ?? {})).find((source) => !chosen.includes(source));
+  if (other !== undefined) {
+    throw new Memory3Error('usage', `There is a limit for ${other.name}, which is not among the sources.`, {
+      remedy: `Leave it out, or add ${other.name} to --sources.`,
+    });
+  }
   const sources = chosen.map((source): PlannedSource => {
     const limit = options.limits?.[source.name] ?? options.limit ?? null;
     return { source, limit, files: Object.fromEntries(source.files.map((file) => [file, hashOf(data, file)])) };

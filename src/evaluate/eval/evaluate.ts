@@ -37,6 +37,8 @@ export const evaluationOptionsSchema = z.strictObject({
   seed: z.int().min(0).max(0xffff_ffff).default(0),
   /** Contexts begin with the model's document-start token, in every mode. */
   documentStart: z.boolean().default(true),
+  /** Without items that the adapter that ships was trained on, in tasks that have others. */
+  heldOut: z.boolean().default(false),
   /** Greatest overlap of a reference with its item (Eq. 6); null: no filter. */
   overlap: z.number().min(0).max(1).nullable().default(defaultOverlap),
 });
@@ -89,7 +91,13 @@ export async function* evaluate(
   const tasks = options.tasks.map(taskNamed);
   const twice = options.tasks.find((name, index) => options.tasks.indexOf(name) !== index);
   if (twice !== undefined) throw new Memory3Error('usage', `The task ${twice} is there twice.`);
-  for (const name of Object.keys(options.limits)) taskNamed(name);
+  for (const { name } of Object.keys(options.limits).map(taskNamed)) {
+    if (!options.tasks.includes(name)) {
+      throw new Memory3Error('usage', `There is a limit for ${name}, which is not among the tasks.`, {
+        remedy: `Leave it out, or evaluate ${name} too.`,
+      });
+    }
+  }
   const parts = partsOf(evaluated, modes, options.overlap);
   const gold = modes.some((mode) => mode.gold);
   const materials = tasks.map((task) => {

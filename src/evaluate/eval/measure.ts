@@ -24,7 +24,7 @@ import {
   type PromptWithContinuations,
 } from './continuations.ts';
 import type { EvaluationMemories } from './memories.ts';
-import { answerScores, choiceScores, type Scores } from './metrics.ts';
+import { answerScores, choiceScores, extractedScores, type Scores } from './metrics.ts';
 import type { Mode } from './modes.ts';
 import { readRuns } from './prompt-runs.ts';
 import type { ItemRecord } from './records.ts';
@@ -249,7 +249,7 @@ async function measured(
     return items.map(({ item }, index) => {
       const answer = written[index] as string;
       const right = item.kind === 'generated' ? item.answers : [];
-      const scores = answerScores(task.extract?.(answer) ?? answer, right);
+      const scores = task.extract ? extractedScores(task.extract(answer), right) : answerScores(answer, right);
       return { scores: chosen(task, scores), weight: 1, answer };
     });
   }

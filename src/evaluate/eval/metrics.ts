@@ -79,6 +79,11 @@ export function answerScores(answer: string, right: readonly string[]): Record<'
   return { exact: exactMatch(answer, right), f1: f1Score(answer, right), contains: containsAnswer(answer, right) };
 }
 
+/** Of an answer that was taken out of what was written, to the letter: "1.8" is not "18", as it is by SQuAD's rule. */
+export function extractedScores(extracted: string, right: readonly string[]): Record<'exact', number> {
+  return { exact: right.includes(extracted) ? 1 : 0 };
+}
+
 /** Index of the largest value, the first of equals. */
 export function largest(values: ArrayLike<number>): number {
   let best = 0;

@@ -12,7 +12,8 @@ import type { Cell } from './summary.ts';
 
 /** What was run, and with what. */
 export function aboutSection({ config, tasks, modes, records }: StoredRun): Html {
-  const { model, profile, bank, limit, limits, shots, seed, overlap, documentStart } = config;
+  const { model, profile, bank, limit, limits, shots, seed, overlap, documentStart, heldOut } = config;
+  const withoutShots = tasks.filter((task) => task.shots === null).map(({ name }) => name);
   const single = Object.entries(limits).map(([task, most]) => `, ${most} of ${task}`);
   const lines: [string, string][] = [
     [
@@ -26,7 +27,13 @@ export function aboutSection({ config, tasks, modes, records }: StoredRun): Html
       'Items',
       `at most ${limit} of each task${single.join('')}, drawn by seed ${seed}; ${records.length} in modes are here`,
     ],
-    ['Solved items', shots === 0 ? 'none before a prompt' : `${shots} before each prompt`],
+    [
+      'Solved items',
+      shots === 0
+        ? 'none before a prompt'
+        : `${shots} before each prompt${withoutShots.length === 0 ? '' : `, but of ${withoutShots.join(', ')}, which have none`}`,
+    ],
+    ['Training', trainedWords(tasks, heldOut)],
     [
       'Overlap',
       overlap === null
@@ -47,6 +54,19 @@ export function aboutSection({ config, tasks, modes, records }: StoredRun): Html
   )}</dl>
 </section>
 `;
+}
+
+/** What of the tasks the adapter that ships was trained on. */
+export function trainedWords(tasks: readonly Pick<Task, 'name' | 'trained'>[], heldOut: boolean): string {
+  const names = (what: Task['trained']) => tasks.filter(({ trained }) => trained === what).map(({ name }) => name);
+  const [some, all] = [names('some').join(', '), names('all').join(', ')];
+  const parts = [
+    ...(some === ''
+      ? []
+      : [heldOut ? `of ${some} only what it was not trained on` : `it was trained on a part of ${some}`]),
+    ...(all === '' ? [] : [`it was trained on all questions of ${all}`]),
+  ];
+  return `for the adapter that ships: ${parts.join('; ') || 'none of the items took part'}`;
 }
 
 function modeWords({ kind, references, gold, profile }: Mode): string {

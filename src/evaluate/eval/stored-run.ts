@@ -29,6 +29,8 @@ const configSchema = z.looseObject({
   seed: natural,
   documentStart: z.boolean(),
   overlap: z.number().nullable(),
+  /** Runs of before it could be asked for lack it. */
+  heldOut: z.boolean().default(false),
   data: z.array(z.looseObject({ task: z.string(), file: z.string(), hash: z.string() })),
   model: z.looseObject({
     name: z.string(),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { taskNamed } from '../tasks/all.ts';
-import { answerScores, cellValue, choiceScores } from './metrics.ts';
+import { answerScores, cellValue, choiceScores, extractedScores } from './metrics.ts';
 import { mostRecalled, parseModes } from './modes.ts';
 import type { ItemRecord } from './records.ts';
 import { averagesOf, differenceOf, intervalOf, isBetter, summarise } from './summary.ts';
@@ -29,6 +29,11 @@ describe('scores of choices', () => {
 
   it('answers', () => {
     assert.deepEqual(answerScores('It is Ann Iron.', ['Ann Iron']), { exact: 0, f1: (2 * 2) / 6, contains: 1 });
+  });
+
+  it('numbers to the letter', () => {
+    const scores = ['18', '1.8', '-18', ''].map((one) => extractedScores(one, ['18']).exact);
+    assert.deepEqual(scores, [1, 0, 0, 0]);
   });
 });
 

@@ -103,6 +103,7 @@ async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGener
     tasks: [...run.tasks],
     modes: parseModes(run.modes.join(','), 1),
     limit: plan.limit,
+    heldOut: true,
     limits: Object.fromEntries(Object.entries(plan.limits).filter(([task]) => run.tasks.includes(task))),
     ...(run.overlap !== undefined && { overlap: run.overlap }),
     signal,

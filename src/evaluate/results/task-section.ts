@@ -2,6 +2,7 @@
 import { counted } from '../../page.ts';
 import { bankDescriptionSchema, bankWords } from '../banks/holdings.ts';
 import { parseMode } from '../eval/modes.ts';
+import { trainedWords } from '../eval/report-run.ts';
 import type { StoredConfig, StoredRun } from '../eval/stored-run.ts';
 import { taskNamed } from '../tasks/all.ts';
 import type { MetricName } from '../tasks/task.ts';
@@ -136,6 +137,7 @@ function sectionOf(part: TasksPart | OverlapPart, states: readonly State[], tabl
   const lines = [
     ...states.flatMap((state) => stateWords(state, tasks)),
     ...new Set(known.map(({ config }) => itemWords(config, tasks))),
+    ...new Set(known.flatMap((run) => trainedLine(run, tasks))),
     ...new Set(known.flatMap(({ config: { bank } }) => (bank === null ? [] : [bankLine(bank)]))),
   ];
   return blocks(
@@ -164,6 +166,12 @@ function itemWords({ limit, limits, seed, shots }: StoredConfig, tasks: Readonly
   );
   const single = [...bySize].map(([most, some]) => `, ${most} of ${some.map(([task]) => task).join(', ')}`);
   return `At most ${limit} items of each task${single.join('')}, drawn by seed ${seed}; ${shots === 0 ? 'no' : shots} solved items before a prompt.`;
+}
+
+/** Where items, or some that were left out, took part in training. */
+function trainedLine({ config, tasks: all }: StoredRun, tasks: ReadonlySet<string>): string[] {
+  const touched = all.filter(({ name, trained }) => tasks.has(name) && trained !== 'none');
+  return touched.length === 0 ? [] : [`Training, ${trainedWords(touched, config.heldOut)}.`];
 }
 
 function bankLine(bank: unknown): string {

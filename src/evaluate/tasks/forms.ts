@@ -14,6 +14,8 @@ export const lines = {
   answered: z.object({ id, question: text, answers: z.array(text) }),
   /** About a passage in another file. */
   answeredInContext: z.object({ id, question: text, answers: z.array(text), context_id: text }),
+  /** The same, with the title of the passage's article. */
+  answeredInArticle: z.object({ id, question: text, answers: z.array(text), context_id: text, title: text }),
 } as const;
 
 const context = z.object({ context_id: text, text }).transform((line) => ({ key: line.context_id, text: line.text }));

@@ -1,3 +1,4 @@
+import { isHeldOut } from '../../train/conversion/held-out.ts';
 import { answerForm, contextsIn, lines, shortAnswer } from './forms.ts';
 import { defineTask } from './task.ts';
 
@@ -7,7 +8,8 @@ export const squad = defineTask({
   name: 'squad',
   file: 'squad/dev-v1.1.qas.jsonl.gz',
   shots: 'own',
-  line: lines.answeredInContext,
+  line: lines.answeredInArticle,
   gold: contextsIn('squad/dev-v1.1.contexts.jsonl.gz'),
+  trained: ({ title, question }) => !isHeldOut({ set: 'squad-v1.1', title, question }),
   form: ({ question, answers }) => answerForm(question, answers),
 });

@@ -120,6 +120,8 @@ type Definition<Kind extends TaskKind, Line extends AnyLine> = KindSettings[Kind
   readonly shots: string | 'own' | null;
   /** The items' own passages, for the modes that give them; a task whose items have none leaves it out. */
   readonly gold?: GoldPassages<Line>;
+  /** Lines that the adapter that ships was trained on, or may have been; default none (`train/conversion/`). */
+  readonly trained?: 'all' | ((line: Line) => boolean);
 };
 
 /** A form, and the name that it has in reports. */
@@ -136,10 +138,15 @@ interface TaskGold {
   readonly read: (folder: string) => PassagesById;
 }
 
-type TaskOf<Kind extends TaskKind> = Omit<Definition<Kind, AnyLine>, 'line' | 'form' | 'gold'> &
+type TaskOf<Kind extends TaskKind> = Omit<Definition<Kind, AnyLine>, 'line' | 'form' | 'gold' | 'trained'> &
   KindSettings[Kind] & {
-    /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
-    readonly read: (path: string) => ItemOf<Kind>[];
+    /** What of it the adapter that ships was trained on. */
+    readonly trained: 'all' | 'some' | 'none';
+    /**
+     * @param heldOut without the lines that were trained on, unless they are all
+     * @throws Memory3Error "not-found" or "damaged", naming file and line.
+     */
+    readonly read: (path: string, heldOut?: boolean) => ItemOf<Kind>[];
     /** Null for a task whose items have no passages of their own. */
     readonly gold: TaskGold | null;
   };
@@ -151,17 +158,20 @@ export type Task = { [Kind in TaskKind]: TaskOf<Kind> }[TaskKind];
 export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
   definition: Definition<Kind, Line>,
 ): TaskOf<Kind> {
-  const { line, form, gold, ...task } = definition;
+  const { line, form, gold, trained, ...task } = definition;
   const itemsOf = (one: Line): ItemOf<Kind>[] => {
     const formed = form(one);
     const forms = (Array.isArray(formed) ? formed : [formed]) as readonly Forms[Kind][];
     const idOf = (index: number) => (forms.length === 1 ? `${one.id}` : `${one.id}/${index}`);
     return forms.map((each, index) => ({ ...each, kind: definition.kind, id: idOf(index) }));
   };
-  const read = (path: string): ItemOf<Kind>[] => readJsonLines(path, line).flatMap(itemsOf);
+  const read = (path: string, heldOut = false): ItemOf<Kind>[] => {
+    const all = withDistinctIds(readJsonLines(path, line));
+    return (heldOut && typeof trained === 'function' ? all.filter((one) => !trained(one)) : all).flatMap(itemsOf);
+  };
   const readGold = (folder: string, of: GoldPassages<Line>): PassagesById => {
     const passagesOf = typeof of === 'function' ? of : passagesIn(of, folder);
-    const entries = readJsonLines(join(folder, definition.file), line).flatMap((one) => {
+    const entries = withDistinctIds(readJsonLines(join(folder, definition.file), line)).flatMap((one) => {
       const passages = passagesOf(one).filter((text) => text.trim() !== '');
       return passages.length === 0 ? [] : itemsOf(one).map(({ id }) => [id, passages] as const);
     });
@@ -171,7 +181,18 @@ export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
     gold === undefined
       ? null
       : { file: typeof gold === 'function' ? null : gold.file, read: (folder) => readGold(folder, gold) };
-  return { ...task, read, gold: taskGold } as unknown as TaskOf<Kind>;
+  const whatTrained = trained === undefined ? 'none' : trained === 'all' ? 'all' : 'some';
+  return { ...task, trained: whatTrained, read, gold: taskGold } as unknown as TaskOf<Kind>;
+}
+
+/** Items are told apart by their ids, in references and in scores: the second line with the id "x" is "x#2". */
+function withDistinctIds<Line extends AnyLine>(all: readonly Line[]): Line[] {
+  const counts = new Map<string, number>();
+  return all.map((one) => {
+    const count = (counts.get(`${one.id}`) ?? 0) + 1;
+    counts.set(`${one.id}`, count);
+    return count === 1 ? one : { ...one, id: `${one.id}#${count}` };
+  });
 }
 
 /** The passage of each line, or none. */
@@ -200,6 +221,8 @@ export interface MaterialOptions {
   readonly seed: number;
   /** Whether the items' own passages are wanted. */
   readonly gold?: boolean;
+  /** Only items that the adapter that ships was not trained on, of tasks that have some. */
+  readonly heldOut?: boolean;
 }
 
 /**
@@ -209,9 +232,9 @@ export interface MaterialOptions {
 export function readMaterial(
   task: Task,
   folder: string,
-  { limit, shots: wanted, seed, gold: isGoldWanted = false }: MaterialOptions,
+  { limit, shots: wanted, seed, gold: isGoldWanted = false, heldOut = false }: MaterialOptions,
 ): TaskMaterial {
-  const draw = (file: string): Item[] => shuffle<Item>(task.read(join(folder, file)), seededRandom(seed));
+  const draw = (file: string): Item[] => shuffle<Item>(task.read(join(folder, file), heldOut), seededRandom(seed));
   const drawn = draw(task.file);
   const count = task.shots === null ? 0 : wanted;
   const isOwn = task.shots === 'own';

@@ -1,8 +1,9 @@
 /** Every task reads lines in the form of its data set, and makes of them what it says. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { evaluationData } from '../../../test/support/evaluation.ts';
-import type { TemporaryFolder } from '../../../test/support/temporary.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { taskNamed, tasks } from './all.ts';
 import { type Item, type ItemOf, readMaterial, type TaskKind, textOf } from './task.ts';
 
@@ -160,6 +161,36 @@ describe('forms', () => {
       written.map((text) => task.extract?.(text)),
       ['1201', '1201', '', '-3.5', '1000000'],
     );
+  });
+
+  it('leaves out what was trained on, where that is asked for and something else is there', () => {
+    const titles = ['Force', 'Warsaw', 'Black_Death', 'Nikola_Tesla'];
+    using folder = temporaryFolder();
+    const line = (title: string, index: number) =>
+      JSON.stringify({ id: `${index}`, question: `About ${title}?`, answers: ['Yes'], context_id: 'c', title });
+    folder.write('squad/dev-v1.1.qas.jsonl.gz', gzipSync(titles.map((title, i) => `${line(title, i)}\n`).join('')));
+    const ids = (heldOut: boolean) =>
+      readMaterial(taskNamed('squad'), folder.path, { ...all, heldOut })
+        .items.map(({ id }) => id)
+        .sort();
+    assert.deepEqual(
+      [ids(false), ids(true)],
+      [
+        ['0', '1', '2', '3'],
+        ['0', '2'],
+      ],
+    );
+    const trivia = taskNamed('triviaqa');
+    assert.equal(trivia.trained, 'all');
+    assert.deepEqual(readMaterial(trivia, data.path, { ...all, heldOut: true }), readMaterial(trivia, data.path, all));
+  });
+
+  it('tells lines apart that have the same id', () => {
+    using folder = temporaryFolder();
+    const line = JSON.stringify({ id: 'one', question: 'Who?', answers: ['Ann'] });
+    folder.write('triviaqa/sm_sub3000.jsonl.gz', gzipSync(`${line}\n${line}\n`));
+    const { items } = readMaterial(taskNamed('triviaqa'), folder.path, all);
+    assert.deepEqual(items.map(({ id }) => id).sort(), ['one', 'one#2']);
   });
 
   it('draws the same items each time, and no item that is a shot', () => {

@@ -8,5 +8,7 @@ export const triviaqa = defineTask({
   file: 'triviaqa/sm_sub3000.jsonl.gz',
   shots: 'own',
   line: lines.answered,
+  // Its questions and answers, without references.
+  trained: 'all',
   form: ({ question, answers }) => answerForm(question, answers),
 });

@@ -1,3 +1,4 @@
+import { isHeldOut } from '../../train/conversion/held-out.ts';
 import { answerForm, contextsIn, lines, shortAnswer } from './forms.ts';
 import { defineTask } from './task.ts';
 
@@ -7,7 +8,8 @@ export const xquadEn = defineTask({
   name: 'xquad_en',
   file: 'xquad/test-en.qas.jsonl.gz',
   shots: 'own',
-  line: lines.answeredInContext,
+  line: lines.answeredInArticle,
   gold: contextsIn('xquad/test-en.contexts.jsonl.gz'),
+  trained: ({ title, question }) => !isHeldOut({ set: 'xquad-en', title, question }),
   form: ({ question, answers }) => answerForm(question, answers),
 });

@@ -1,3 +1,4 @@
+import { isHeldOut } from '../../train/conversion/held-out.ts';
 import { answerFormInChinese, contextsIn, lines, shortAnswer } from './forms.ts';
 import { defineTask } from './task.ts';
 
@@ -7,7 +8,8 @@ export const xquadZh = defineTask({
   name: 'xquad_zh',
   file: 'xquad/test-zh.qas.jsonl.gz',
   shots: 'own',
-  line: lines.answeredInContext,
+  line: lines.answeredInArticle,
   gold: contextsIn('xquad/test-zh.contexts.jsonl.gz'),
+  trained: ({ title, question }) => !isHeldOut({ set: 'xquad-zh', title, question }),
   form: ({ question, answers }) => answerFormInChinese(question, answers),
 });
