@@ -94,7 +94,9 @@ test('bench speed measures another memory profile, its peak memory in a process 
     encoding: 'utf8',
   });
   assert.equal(status, 0, stderr);
-  const { load, peakMemoryMB } = JSON.parse(stdout) as SpeedReport;
+  assert.match(stderr, /llama\.cpp is left out: it reads GGUF files only/);
+  const { load, peakMemoryMB, llamaCpp } = JSON.parse(stdout) as SpeedReport;
+  assert.equal(llamaCpp, null);
   // Keys and values of 8 tokens, f16, of every layer and head; beside them their positions.
   const bytes = 2 * 2 * 8 * config.layers * config.kvHeads * config.headDim;
   assert.ok(load.bytesPerMemory >= bytes && load.bytesPerMemory < 2 * bytes, `${load.bytesPerMemory} bytes`);

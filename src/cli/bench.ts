@@ -35,6 +35,7 @@ export function addBench(program: Command, interrupt: Interrupt): void {
 interface SpeedFlags extends ModelFlags {
   readonly rounds: number;
   readonly references: number;
+  readonly llamaCpp: boolean;
   readonly json?: boolean;
 }
 
@@ -46,7 +47,8 @@ function addSpeed(bench: Command, interrupt: Interrupt): void {
     .addOption(number('--rounds <n>', 'rounds that are counted', z.int().min(1).max(100)).default(7))
     .addOption(
       number('--references <n>', 'references that recall searches', z.int().min(1000).max(1e7)).default(100_000),
-    );
+    )
+    .option('--no-llama-cpp', 'without the comparison');
   addModelFlags(command).action(async (flags: SpeedFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
@@ -59,6 +61,7 @@ function addSpeed(bench: Command, interrupt: Interrupt): void {
       rounds: flags.rounds,
       recallReferences: flags.references,
       opening: { ...opening, embedder: embedderName, fetch: definedOnly({ offline: flags.offline }) },
+      llamaCpp: flags.llamaCpp,
       onNotice: (message) => {
         signal.throwIfAborted();
         terminal.notice(message);

@@ -2,10 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { extname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
+import type { OpenedModel } from '../generate/workspace.ts';
 
 const benchFolder = fileURLToPath(new URL('../../bench/', import.meta.url));
 const roundSchema = z.strictObject({ prefill: z.number().positive(), decode: z.number().positive() });
@@ -22,6 +24,20 @@ export interface LlamaOptions {
   readonly newTokens: number;
   /** Read and generated side by side; default 1. */
   readonly sequences?: number;
+}
+
+/** Whether llama.cpp reads the model's file. Says why it does not, and in what else it would differ. */
+export function canCompare(
+  { file, adapter }: Pick<OpenedModel, 'file' | 'adapter'>,
+  onNotice: (message: string) => void,
+): boolean {
+  if (extname(file.path) !== '.gguf') {
+    onNotice('llama.cpp is left out: it reads GGUF files only.');
+    return false;
+  }
+  if (adapter !== null)
+    onNotice('llama.cpp reads the model file without the adapter; --no-adapter compares the same weights.');
+  return true;
 }
 
 /** A running llama.cpp that measures a round when asked. */

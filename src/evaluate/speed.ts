@@ -19,7 +19,7 @@ import { chunkTokens } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
 import { median } from '../quantile.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
-import { LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
+import { canCompare, LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
 import { measurePeakMemory, type PeakMemoryOptions } from './peak-memory.ts';
 import { measureRecall, type RecallSpeed } from './recall-speed.ts';
 import { type SpeedMaterial, speedMaterial } from './speed-material.ts';
@@ -74,6 +74,8 @@ export interface SpeedOptions {
   readonly recallReferences: number;
   /** How the model and the embedder were opened: peak memory is that of a process that opens them alike. */
   readonly opening: Omit<PeakMemoryOptions, 'bank'>;
+  /** Compare with llama.cpp where it is installed and the model is a GGUF file. */
+  readonly llamaCpp: boolean;
   readonly onNotice: (message: string) => void;
 }
 
@@ -89,8 +91,9 @@ export async function measureSpeed(
 ): Promise<SpeedReport> {
   await using material = await speedMaterial(opened, embedder);
   const threads = options.opening.threads ?? 0;
-  await using llama = await LlamaCpp.start(opened.file.path, { threads, promptTokens, newTokens });
-  if (llama === null)
+  const isCompared = options.llamaCpp && canCompare(opened, options.onNotice);
+  await using llama = isCompared ? await LlamaCpp.start(opened.file.path, { threads, promptTokens, newTokens }) : null;
+  if (isCompared && llama === null)
     options.onNotice(`llama.cpp is not installed and left out; install it with: ${llamaInstallCommand}`);
   const times = new Times();
   const kept = Object.entries(material.profiles) as [KeptName, MemoryProfile][];

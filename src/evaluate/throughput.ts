@@ -15,7 +15,6 @@
  * The tokens decoded are a given text rather than the model's own, so that every round does the same work. RAG retrieves
  * once, with the whole question. llama.cpp's rows have no retrieval in them: their prompts are there already.
  */
-import { extname } from 'node:path';
 import { Memory3Error } from '../errors.ts';
 import { recalledMemories } from '../generate/recall.ts';
 import { sample, samplingSchema, seededRandom } from '../generate/sampling.ts';
@@ -26,7 +25,7 @@ import { chunkTokens, referenceTokens } from '../memory/profile.ts';
 import { median } from '../quantile.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { answerFlops, memoryShape } from './cost.ts';
-import { LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
+import { canCompare, LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
 import {
   referenceText,
   type ThroughputMaterial,
@@ -159,16 +158,6 @@ function checkContext({ model }: OpenedModel, { promptTokens, newTokens, referen
     `Prompts and answers of up to ${longest} tokens do not fit the model's context of ${model.config.contextLength}.`,
     { remedy: 'Ask for fewer references, or for fewer tokens in and out.' },
   );
-}
-
-function canCompare({ file, adapter }: OpenedModel, onNotice: (message: string) => void): boolean {
-  if (extname(file.path) !== '.gguf') {
-    onNotice('llama.cpp is left out: it reads GGUF files only.');
-    return false;
-  }
-  if (adapter !== null)
-    onNotice('llama.cpp reads the model file without the adapter; --no-adapter compares the same weights.');
-  return true;
 }
 
 /** Answers a batch of questions in one mode. */
