@@ -46,7 +46,15 @@ before(async () => {
   preferences = folder.write(
     'preferences.jsonl',
     lines([
-      { prompt: 'What is the queen called?', chosen: 'Isolde.', rejected: 'Nobody knows.' },
+      {
+        messages: [
+          { role: 'user', content: 'Where are the bees?' },
+          { role: 'assistant', content: 'Here.' },
+          { role: 'user', content: 'What is the queen called?' },
+        ],
+        chosen: 'Isolde.',
+        rejected: 'Nobody knows.',
+      },
       { prompt: 'Who winds the clocks?', chosen: 'The porter.', rejected: 'The queen of the bees.' },
       { prompt: 'Equal?', chosen: 'Yes.', rejected: 'Yes.' },
     ]),
@@ -119,9 +127,10 @@ describe('fine-tuning', () => {
     const second = join(folder.path, 'second');
     const dpo = await fineTunePreferences(
       { ...common, data: [preferences], validation: [preferences], adapter, folder: second, onNotice },
-      { ...quick, lora: { rank: 2, scale: 4 }, beta: 0.1 },
+      { ...quick, lora: { rank: 2, scale: 4 }, beta: 0.1, rounds: 1 },
     );
     assert.ok(notices.includes('1 of 3 preferences prefer an answer to itself: left out.'), `${notices}`);
+    assert.ok(notices.includes('1 preferences had more than 1 rounds: the last 1 are kept.'), `${notices}`);
     const [even, better] = validationsOf(second).map((losses) => losses.preferences as number) as [number, number];
     assert.ok(Math.abs(even - Math.LN2) < 1e-5);
     assert.ok(better < even);
@@ -174,12 +183,21 @@ describe('fine-tuning', () => {
       [{}, { ...quick, length: 1024 }, 'usage', /longer than the 896/],
       [{ profile: { scoring: 'random' } }, quick, 'usage', /random scores/],
       [{ bank: join(folder.path, 'nowhere.memory3') }, quick, 'not-found', /nowhere/],
-      [{ data: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /can be learned/],
+      [{ data: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be learned/],
+      [{ validation: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be validated with/],
       [{}, { ...quick, rate: 0 }, 'usage', /rate/],
     ];
     for (const [options, settings, code, message] of cases) {
       await assert.rejects(fineTuneAnswers({ ...common, ...options, folder: run }, settings), { code, message });
     }
+    const long = { chosen: 'no '.repeat(600), rejected: 'No.' };
+    const validation = [folder.write('long.jsonl', lines([{ prompt: 'Too long?', ...long }]))];
+    const ofPreferences = { ...common, data: [preferences], validation, folder: run };
+    await assert.rejects(fineTunePreferences(ofPreferences, quick), {
+      code: 'usage',
+      message: /long\.jsonl can be validated with[\s\S]*256 tokens, or choose a larger --length/,
+    });
+    assert.ok(!existsSync(join(run, 'frozen-likelihoods.jsonl')));
     assert.ok(!existsSync(join(run, 'config.json')));
   });
 

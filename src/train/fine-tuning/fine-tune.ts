@@ -38,7 +38,7 @@ import {
   type SupervisedSettings,
   supervisedSettingsSchema,
 } from './settings.ts';
-import { packAll, SupervisedFineTuning } from './sft.ts';
+import { type PackedSamples, packAll, SupervisedFineTuning } from './sft.ts';
 
 /** What both fine-tunings take beside their settings. */
 export interface FineTuningOptions extends FineTunedModelOptions {
@@ -83,8 +83,8 @@ export interface FineTuningResult extends RunResult {
 
 /**
  * Learns answers (SFT), or goes on with it.
- * @throws Memory3Error "damaged" naming a file and line of the data; "usage" for wrong options, or nothing to learn; what
- *   opening and `runTraining` throw.
+ * @throws Memory3Error "damaged" naming a file and line of the data; "usage" for wrong options, or nothing to learn or to
+ *   validate with; what opening and `runTraining` throw.
  * @example
  * await fineTuneAnswers({ folder: 'runs/chat', data: ['chats.jsonl'], bank: 'notes' }, { epochs: 1 });
  */
@@ -93,7 +93,7 @@ export async function fineTuneAnswers(
   settings: SupervisedSettings = {},
 ): Promise<FineTuningResult> {
   const checked = checkOptions(supervisedSettingsSchema, settings);
-  return await fineTune(options, checked, 'sft', async ({ model, length, memory, trainer, notice }) => {
+  return await fineTune(options, checked, 'sft', async ({ model, length, memory, trainer, noticeSet }) => {
     const read = async (files: readonly string[], what: string) => {
       const { rounds } = checked;
       const samples: TrainingSample[] = [];
@@ -103,22 +103,21 @@ export async function fineTuneAnswers(
         if (conversation.cutRounds > 0) cutRounds++;
       }
       const packed = await packAll(samples, { length, memory: memory !== null });
-      notice(
-        `${packed.leftOut.length} of ${samples.length} ${what} are longer than ${length} tokens: left out.`,
-        packed.leftOut.length,
-      );
-      notice(`${cutRounds} ${what} had more than ${rounds} rounds: the last ${rounds} are kept.`, cutRounds);
+      noticeSet(what, { total: samples.length, tooLong: packed.leftOut.length, cutRounds });
       return packed;
     };
     const training = await read(options.data, 'conversations');
     const validation =
       options.validation === undefined ? null : await read(options.validation, 'validation conversations');
     const { batch, seed, epochs } = checked;
+    const setOf = ({ samples, leftOut }: PackedSamples): TaskSet => ({
+      examples: samples.length - leftOut.length,
+      fingerprint: fingerprintOf(samples),
+    });
     return {
-      examples: training.samples.length - training.leftOut.length,
+      training: setOf(training),
+      validation: validation === null ? null : setOf(validation),
       epochSteps: (epochs * training.sequences.length) / batch,
-      data: fingerprintOf(training.samples),
-      validation: validation === null ? null : fingerprintOf(validation.samples),
       trainable: async () => new SupervisedFineTuning({ trainer, training, validation, memory, batch, seed }),
     };
   });
@@ -133,28 +132,37 @@ export async function fineTunePreferences(
   settings: PreferenceSettings = {},
 ): Promise<FineTuningResult> {
   const checked = checkOptions(preferenceSettingsSchema, settings);
-  return await fineTune(options, checked, 'dpo', async ({ model, length, memory, trainer, notice, fingerprint }) => {
+  return await fineTune(options, checked, 'dpo', async (prepared) => {
+    const { model, length, memory, trainer, notice, noticeSet, fingerprint } = prepared;
     const read = async (files: readonly string[], what: string) => {
       const { rounds } = checked;
       const pairs: PreferencePair[] = [];
-      let [total, tooLong, identical] = [0, 0, 0];
+      let [total, tooLong, identical, cutRounds] = [0, 0, 0, 0];
       for await (const preference of readPreferences(files, { rounds })) {
         total++;
+        if (preference.cutRounds > 0) cutRounds++;
         const pair = encodePreference(model, preference);
         if (pair.identical) identical++;
         else if (Math.max(pair.chosen.tokens.length, pair.rejected.tokens.length) > length) tooLong++;
         else pairs.push(pair);
       }
-      notice(`${tooLong} of ${total} ${what} are longer than ${length} tokens: left out.`, tooLong);
+      noticeSet(what, { total, tooLong, cutRounds });
       notice(`${identical} of ${total} ${what} prefer an answer to itself: left out.`, identical);
       return pairs;
     };
     const training = await read(options.data, 'preferences');
     const validation = await read(options.validation ?? [], 'validation preferences');
     const { batch, seed, epochs, beta } = checked;
-    const data = fingerprintOf(training.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-    const validationData = fingerprintOf(validation.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-    const frozen = async (pairs: readonly PreferencePair[], file: string, own: string): Promise<FrozenPair[]> => {
+    const setOf = (pairs: readonly PreferencePair[]): TaskSet => ({
+      examples: pairs.length,
+      fingerprint: fingerprintOf(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected])),
+    });
+    const [trainingSet, validationSet] = [setOf(training), setOf(validation)];
+    const frozen = async (
+      pairs: readonly PreferencePair[],
+      file: string,
+      { fingerprint: own }: TaskSet,
+    ): Promise<FrozenPair[]> => {
       const likelihoods = await frozenLikelihoods(
         join(options.folder, file),
         createHash('sha256')
@@ -170,16 +178,15 @@ export async function fineTunePreferences(
       return pairs.map((pair, index) => ({ pair, frozen: likelihoods[index] as FrozenPair['frozen'] }));
     };
     return {
-      examples: training.length,
+      training: trainingSet,
+      validation: options.validation === undefined ? null : validationSet,
       epochSteps: (epochs * training.length) / batch,
-      data,
-      validation: options.validation === undefined ? null : validationData,
       beta,
       trainable: async () =>
         new DirectPreference({
           trainer,
-          training: await frozen(training, 'frozen-likelihoods.jsonl', data),
-          validation: await frozen(validation, 'frozen-likelihoods-validation.jsonl', validationData),
+          training: await frozen(training, 'frozen-likelihoods.jsonl', trainingSet),
+          validation: await frozen(validation, 'frozen-likelihoods-validation.jsonl', validationSet),
           memory,
           beta,
           batch,
@@ -199,15 +206,25 @@ interface Prepared {
   readonly fingerprint: Readonly<Record<string, unknown>>;
   /** Says something of a number that is not 0. */
   notice(text: string, count: number): void;
+  /** Says what of a set was left out or cut. */
+  noticeSet(
+    what: string,
+    counts: { readonly total: number; readonly tooLong: number; readonly cutRounds: number },
+  ): void;
+}
+
+/** What is left of the files of one purpose. */
+interface TaskSet {
+  readonly examples: number;
+  readonly fingerprint: string;
 }
 
 /** Data that is ready to be learned. */
 interface Task {
-  readonly examples: number;
+  readonly training: TaskSet;
+  readonly validation: TaskSet | null;
   /** Steps that all epochs take, not rounded. */
   readonly epochSteps: number;
-  readonly data: string;
-  readonly validation: string | null;
   readonly beta?: number;
   trainable(): Promise<Trainable>;
 }
@@ -219,7 +236,7 @@ async function fineTune(
   prepare: (prepared: Prepared) => Promise<Task>,
 ): Promise<FineTuningResult> {
   const { folder, onNotice, onEvent, signal, device: deviceOptions = {} } = options;
-  const { lora, recompute, decay, references, maxOverlap, batch, seed, rate, warmup } = settings;
+  const { lora, recompute, decay, references, maxOverlap, batch, seed, rate, warmup, rounds } = settings;
   using model = await openFineTunedModel(options);
   await using device = new Device(deviceOptions);
   await using bank =
@@ -240,17 +257,30 @@ async function fineTune(
     memory: bank === null ? null : { profile: model.profile, bank: bank.fingerprint, references, maxOverlap },
     length,
   };
+  const notice = (text: string, count: number) => {
+    if (count > 0) onNotice?.(text);
+  };
   const task = await prepare({
     model,
     length,
     memory: bank?.memory ?? null,
     trainer,
     fingerprint: computing,
-    notice: (text, count) => {
-      if (count > 0) onNotice?.(text);
+    notice,
+    noticeSet(what, { total, tooLong, cutRounds }) {
+      notice(`${tooLong} of ${total} ${what} are longer than ${length} tokens: left out.`, tooLong);
+      notice(`${cutRounds} ${what} had more than ${rounds} rounds: the last ${rounds} are kept.`, cutRounds);
     },
   });
-  if (task.examples === 0) throw new Memory3Error('usage', `Nothing in ${options.data.join(', ')} can be learned.`);
+  const refuseEmpty = (set: TaskSet, files: readonly string[], use: string) => {
+    if (set.examples > 0) return;
+    throw new Memory3Error('usage', `Nothing in ${files.join(', ')} can be ${use}.`, {
+      remedy: `Name files with something that fits into a sequence of ${length} tokens, or choose a larger --length.`,
+    });
+  };
+  const { examples } = task.training;
+  refuseEmpty(task.training, options.data, 'learned');
+  if (task.validation !== null) refuseEmpty(task.validation, options.validation ?? [], 'validated with');
   const trainable = await task.trainable();
   const steps = settings.steps ?? Math.max(1, Math.ceil(task.epochSteps));
   await options.onBegin?.(steps);
@@ -260,8 +290,8 @@ async function fineTune(
       kind,
       ...computing,
       names: { model: model.base.name, data: [...options.data] },
-      data: task.data,
-      validation: task.validation,
+      data: task.training.fingerprint,
+      validation: task.validation?.fingerprint ?? null,
       ...(task.beta === undefined ? {} : { beta: task.beta }),
       lora,
       decay,
@@ -279,7 +309,7 @@ async function fineTune(
     ...(onEvent === undefined ? {} : { onEvent }),
   });
   const counts = bank?.recall.counts ?? null;
-  if (!result.finished) return { ...result, saved: null, examples: task.examples, references: counts };
+  if (!result.finished) return { ...result, saved: null, examples, references: counts };
   const { licence = 'NOASSERTION', dataLicence = 'NOASSERTION', dataSource, training } = options.card ?? {};
   const files = options.data.map((file) => basename(file)).join(', ');
   const saved = await saveResult(
@@ -287,12 +317,12 @@ async function fineTune(
     { ...model, loraScale: lora?.scale ?? null, tensors: await trainer.tensors() },
     {
       licence,
-      data: [{ name: files, licence: dataLicence, source: dataSource ?? files, examples: task.examples }],
+      data: [{ name: files, licence: dataLicence, source: dataSource ?? files, examples }],
       training: training ?? `memory3 train ${kind}`,
       results: resultsOf(folder),
     },
   );
-  return { ...result, saved, examples: task.examples, references: counts };
+  return { ...result, saved, examples, references: counts };
 }
 
 /** A length that fits the model. @throws Memory3Error "usage" */
