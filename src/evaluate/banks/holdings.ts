@@ -1,4 +1,5 @@
 /** What a bank holds, as an evaluation says it: how much of which data set. */
+import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import type { MemoryBank } from '../../bank/bank.ts';
@@ -24,6 +25,8 @@ export const bankDescriptionSchema = z.looseObject({
   name: z.string().optional(),
   documents: natural,
   references: natural,
+  /** SHA-256 over the documents' own, sorted: texts that were changed are another bank, however many they are. */
+  contents: z.string().optional(),
   /** A document of two sources counts for both. */
   holds: z.array(holdingSchema).default([]),
   model: named.optional(),
@@ -38,7 +41,9 @@ const elsewhere = 'other texts';
 /** Reads every document's row. @throws Memory3Error as the bank does; "damaged" for what stands beside it. */
 export function describeBank(bank: MemoryBank): BankDescription {
   const counts = new Map<string, { documents: number; references: number }>();
-  for (const { name, aliases, references } of bank.documents()) {
+  const hashes: string[] = [];
+  for (const { name, aliases, references, contentHash } of bank.documents()) {
+    hashes.push(contentHash);
     const sourceOf = (one: string) => allSources.find((source) => isFrom(source, one))?.name ?? elsewhere;
     for (const source of new Set([name, ...aliases].map(sourceOf))) {
       const before = counts.get(source) ?? { documents: 0, references: 0 };
@@ -52,6 +57,7 @@ export function describeBank(bank: MemoryBank): BankDescription {
     name: basename(bank.path, bankExtension),
     documents,
     references,
+    contents: createHash('sha256').update(hashes.sort().join('\n')).digest('hex'),
     holds: [...counts].map(([source, count]) => ({ source, ...count, of: availableOf(source) ?? null })),
     ...identity,
   };

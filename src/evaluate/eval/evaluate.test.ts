@@ -56,6 +56,9 @@ async function run(name: string, changes: Changes = {}): Promise<{ events: Evalu
   return { events, records: readJsonLines(join(path, 'items.jsonl'), recordSchema) };
 }
 
+/** The bank and what writes into it. */
+const library = () => ({ ...evaluated, embedder: wordEmbedder });
+
 const cellsOf = (events: readonly EvaluationEvent[]): readonly Cell[] => {
   const last = events.at(-1);
   return last?.kind === 'summary' ? last.cells : [];
@@ -202,16 +205,32 @@ describe('an evaluation', () => {
     await run('bank', { modes: 'rag:1', limit: 1 });
   });
 
+  it('is not gone on with when the bank has other texts, nor when it was not written down which it had', async () => {
+    const { bank } = evaluated;
+    const put = (text: string) => putDocument(library(), { name: 'door', title: null, mediaType: 'text/plain', text });
+    const again = () => run('texts', { modes: 'rag:1', limit: 1 });
+    const refused = { code: 'mismatch', message: /bank\.contents was / };
+    try {
+      await put('The door is old.');
+      await again();
+      await put('The door is new.');
+      await assert.rejects(again(), refused);
+      await put('The door is old.');
+      await again();
+    } finally {
+      bank.removeDocument('door');
+    }
+    await run('before', { modes: 'rag:1', limit: 1 });
+    const config = join(folder.path, 'before', 'config.json');
+    writeFileSync(config, readFileSync(config, 'utf8').replace(/ *"contents": "\w+",\n/, ''));
+    await assert.rejects(run('before', { modes: 'rag:1', limit: 1 }), refused);
+  });
+
   it('says in how many items a reference holds the answer, of choices as texts and of letters', async () => {
-    const { bank, tokenizer } = evaluated;
+    const { bank } = evaluated;
     const text = 'The roof of house 2 is blue, and so is the door.';
     const name = 'blue';
-    await putDocument(
-      { ...evaluated, bank, tokenizer, embedder: wordEmbedder },
-      {
-        ...{ name, title: null, mediaType: 'text/plain', text },
-      },
-    );
+    await putDocument(library(), { name, title: null, mediaType: 'text/plain', text });
     try {
       const tasks: [string, ...string[]] = ['arc_easy', 'mmlu', 'boolq'];
       const { records } = await run('held', { tasks, modes: 'none,rag:3', overlap: null });
