@@ -146,6 +146,7 @@ function describePrepared(summary: Awaited<ReturnType<typeof prepareTraining>>):
     `left out    ${rules} documents by rules, ${duplicates} duplicates, ${lowQuality} of low quality`,
     `tokenizer   ${formatCount(vocabularySize)} tokens`,
   ];
+  if (report.validation.sequences === 0) lines.push('no validation sequence: models cannot be measured on this corpus');
   if (knowledge === null) return [...lines, 'no knowledge: memories cannot be trained with this corpus'].join('\n');
   const { found, none, refused } = knowledge.train;
   return [

@@ -6,7 +6,7 @@ import { chooseProfile, type ProfileChoice, repeatPrompt } from '../../memory/ch
 import { openModelFile } from '../../model/open.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
 import { ModelTrainer } from '../model-trainer.ts';
-import { openPrepared } from './prepared.ts';
+import { checkMeasurable, openPrepared } from './prepared.ts';
 import { meanOf, type PretrainingMemory, sequenceLosses } from './pretraining.ts';
 import { pretrainedProfile, sourcesOf } from './stage.ts';
 
@@ -37,10 +37,11 @@ export interface Evaluation {
   readonly memory: MeasuredLoss | null;
 }
 
-/** @throws Memory3Error of opening the model and the corpus. */
+/** @throws Memory3Error "usage" if the corpus has no validation sequence; what opening the model and the corpus throws. */
 export async function evaluatePretraining(options: EvaluateOptions): Promise<Evaluation> {
   const { passSequences = 4, sequences = Number.POSITIVE_INFINITY, signal } = options;
   using prepared = openPrepared(options.corpus);
+  checkMeasurable(prepared);
   using file = await openModelFile(options.model);
   const { validation } = sourcesOf(prepared);
   const profile = chooseProfile(file.config, prepared.tokenizer, { ...pretrainedProfile, ...options.memory });

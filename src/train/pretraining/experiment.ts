@@ -15,14 +15,13 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { Memory3Error } from '../../errors.ts';
 import type { ProfileChoice } from '../../memory/choose-profile.ts';
 import type { DeviceOptions } from '../../runtime/device.ts';
 import { courseOf, type RunEvent, readRunLog } from '../log.ts';
 import type { ModelShape } from '../scratch/new-model.ts';
 import { type ArmConditions, type ArmName, type ArmResult, armNames, arms, readArm, storeArm } from './arm-results.ts';
 import { evaluatePretraining } from './evaluate.ts';
-import { openPrepared } from './prepared.ts';
+import { checkMeasurable, noKnowledge, openPrepared } from './prepared.ts';
 import { lossNames, meanOf } from './pretraining.ts';
 import { runStage, type StageSettings } from './stage.ts';
 
@@ -55,14 +54,16 @@ export interface ExperimentResult {
 /**
  * Runs what is not finished yet.
  * @returns null if it was interrupted
- * @throws Memory3Error of `runStage` and `evaluatePretraining`
+ * @throws Memory3Error "usage", before anything is trained, if the corpus has no knowledge or nothing to measure on; what
+ *   `runStage` and `evaluatePretraining` throw
  */
 export async function runExperiment(options: ExperimentOptions): Promise<ExperimentResult | null> {
+  const corpus = corpusConditions(options.corpus);
   const results: ArmResult[] = [];
   for (const [number, seed] of options.seeds.entries()) {
     for (const arm of armNames) {
       if (arm === 'double' && number > 0) continue;
-      const result = await runArm(options, arm, seed);
+      const result = await runArm(options, arm, seed, conditionsOf(options, arm, corpus));
       if (result === null) return null;
       results.push(result);
     }
@@ -70,10 +71,14 @@ export async function runExperiment(options: ExperimentOptions): Promise<Experim
   return { arms: results, summary: summarise(results) };
 }
 
-async function runArm(options: ExperimentOptions, arm: ArmName, seed: number): Promise<ArmResult | null> {
+async function runArm(
+  options: ExperimentOptions,
+  arm: ArmName,
+  seed: number,
+  conditions: ArmConditions,
+): Promise<ArmResult | null> {
   const { folder, results, corpus, shapes, stages, memory, device, signal, onEvent } = options;
   const { size, memories } = arms[arm];
-  const conditions = conditionsOf(options, arm);
   const known = readArm(results, arm, seed, conditions);
   if (known !== null) return known;
   const common = { corpus, ...(device === undefined ? {} : { device }), ...(signal === undefined ? {} : { signal }) };
@@ -116,15 +121,19 @@ async function runArm(options: ExperimentOptions, arm: ArmName, seed: number): P
   return result;
 }
 
-/** All that decides what comes of an arm, but for its seed. */
-function conditionsOf(options: ExperimentOptions, arm: ArmName): ArmConditions {
-  using prepared = openPrepared(options.corpus);
+/** What of a corpus decides what comes of an arm. @throws Memory3Error "usage" if it does not serve the experiment */
+function corpusConditions(folder: string): ArmConditions[string] {
+  using prepared = openPrepared(folder);
+  checkMeasurable(prepared);
   const { corpus, references } = prepared;
+  if (references === null) throw noKnowledge(folder);
+  return { checksum: corpus.train.checksum, references: references.train.fingerprint };
+}
+
+/** All that decides what comes of an arm, but for its seed. */
+function conditionsOf(options: ExperimentOptions, arm: ArmName, corpus: ArmConditions[string]): ArmConditions {
   const { stages, memory, shapes, evaluationSequences = null } = options;
-  const conditions = {
-    corpus: { checksum: corpus.train.checksum, references: references?.train.fingerprint ?? null },
-    ...{ shape: shapes[arms[arm].size], stages, memory, evaluationSequences },
-  };
+  const conditions = { corpus, shape: shapes[arms[arm].size], stages, memory, evaluationSequences };
   return z.record(z.string(), z.json()).parse(conditions);
 }
 
@@ -138,11 +147,7 @@ async function evaluated(options: ExperimentOptions, model: string): Promise<Arm
     ...(device === undefined ? {} : { device }),
     ...(signal === undefined ? {} : { signal }),
   });
-  if (withMemories === null) {
-    throw new Memory3Error('usage', `${corpus} has no knowledge to make memories of.`, {
-      remedy: 'Prepare it again with --knowledge or --knowledge-share.',
-    });
-  }
+  if (withMemories === null) throw noKnowledge(corpus);
   return { plain: [...plain.sequences], memory: [...withMemories.sequences] };
 }
 

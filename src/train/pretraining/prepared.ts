@@ -175,13 +175,19 @@ export interface PreparedTraining extends Disposable {
   readonly tokenizer: Tokenizer;
 }
 
-/** @throws Memory3Error "not-found" if the folder is not prepared to the end; "damaged". */
+/**
+ * Opens what `prepareTraining` made, and reads all of its tokens once.
+ * @throws Memory3Error "not-found" if the folder is not prepared to the end; "damaged"
+ */
 export function openPrepared(folder: string): PreparedTraining {
   const paths = pathsIn(folder);
   const summary = readJsonFile(paths.prepared, preparedSchema, 'Prepare it first: memory3 train prepare.');
   const tokenizerFiles = readTokenizerFolder(paths.tokenizer);
   using opening = new DisposableStack();
   const corpus = opening.use(openCorpus(folder));
+  // A changed token would be trained on without a word: it is still one of the vocabulary.
+  corpus.train.verify();
+  corpus.validation.verify();
   const opened = (path: string, tokens: TokenFile) => {
     const file = opening.use(new ReferenceFile(path));
     if (file.count === tokens.count) return file;
@@ -204,6 +210,21 @@ export function openPrepared(folder: string): PreparedTraining {
   const resources = opening.move();
   const dispose = () => resources.dispose();
   return { folder, summary, corpus, references, tokenizerFiles, tokenizer, [Symbol.dispose]: dispose };
+}
+
+/** @throws Memory3Error "usage" if the corpus has no sequence to measure a model on. */
+export function checkMeasurable({ folder, corpus }: PreparedTraining): void {
+  if (corpus.validation.count > 0) return;
+  throw new Memory3Error('usage', `${folder} has no validation sequence to measure on.`, {
+    remedy: 'Prepare it again with more documents, or a larger --validation.',
+  });
+}
+
+/** The refusal of memories on a corpus that was prepared without knowledge. */
+export function noKnowledge(folder: string): Memory3Error {
+  return new Memory3Error('usage', `${folder} has no knowledge to make memories of.`, {
+    remedy: 'Prepare it again with --knowledge or --knowledge-share.',
+  });
 }
 
 /** Reads tokenizer.json and tokenizer_config.json of a folder. @throws Memory3Error "not-found"; "damaged" */

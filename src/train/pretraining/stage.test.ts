@@ -1,6 +1,6 @@
 /** From texts to a model that every command opens: prepared with the real embedder, two stages of a tiny model. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +29,9 @@ const shape = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlp
 let folder: TemporaryFolder;
 let device: Device;
 let corpus: string;
+/** Without knowledge; without validation sequences too. */
+let bare: string;
+let unmeasured: string;
 let documents: TextDocument[];
 let options: PrepareOptions;
 before(async () => {
@@ -51,6 +54,10 @@ before(async () => {
     openEmbedder: () => openEmbedder('all-minilm-l6-v2', device),
   };
   await prepareTraining(options);
+  bare = join(folder.path, 'bare');
+  await prepareTraining({ ...options, folder: bare, knowledgeShare: 0 });
+  unmeasured = join(folder.path, 'unmeasured');
+  await prepareTraining({ ...options, folder: unmeasured, knowledgeShare: 0, validation: 0 });
 });
 after(async () => {
   await device[Symbol.asyncDispose]();
@@ -95,6 +102,18 @@ describe('prepareTraining', () => {
     const second = await prepareTraining({ ...small, knowledge: other, knowledgeShare: 0, tokenizer: trained() });
     assert.equal(second.knowledge?.documents, 1);
     assert.equal(summary.knowledge?.documents, documents.length - summary.report.documents);
+  });
+
+  it('is refused if a bit of it has flipped', () => {
+    for (const name of ['train.tokens', 'validation.tokens']) {
+      const other = join(folder.path, `flipped-${name}`);
+      cpSync(corpus, other, { recursive: true });
+      const bytes = readFileSync(join(other, name));
+      // Of the last token: one of the vocabulary is left.
+      bytes[bytes.length - 2] = (bytes.at(-2) as number) ^ 1;
+      writeFileSync(join(other, name), bytes);
+      assert.throws(() => openPrepared(other), { code: 'damaged', message: /checksum/ });
+    }
   });
 
   it('is not finished before its end', async () => {
@@ -211,17 +230,46 @@ describe('two stages', () => {
     await assert.rejects(runStage(continual('x', { model: { from: join(folder.path, 'none') } })), {
       code: 'not-found',
     });
-    const bare = join(folder.path, 'bare');
-    await prepareTraining({ ...options, folder: bare, knowledgeShare: 0 });
     await assert.rejects(runStage(stage('y', { corpus: bare, memory: {} })), {
       code: 'usage',
       message: /no knowledge/,
     });
     await assert.rejects(runStage(continual('z', { corpus: bare })), { code: 'mismatch', message: /another corpus/ });
   });
+
+  it('are not measured where nothing was kept to measure on', async () => {
+    const { model } = readStage(join(folder.path, 'warmup'));
+    await assert.rejects(evaluatePretraining({ model, corpus: unmeasured }), {
+      code: 'usage',
+      message: /no validation sequence[\s\S]*--validation/,
+    });
+  });
 });
 
 describe('runExperiment', () => {
+  it('trains nothing on a corpus that does not serve it', async () => {
+    const runs = join(folder.path, 'useless');
+    for (const [corpus, message] of [
+      [bare, /no knowledge/],
+      [unmeasured, /no validation sequence/],
+    ] as const) {
+      const useless = runExperiment({
+        folder: runs,
+        results: join(runs, 'arms'),
+        corpus,
+        shapes: { small: shape, double: shape },
+        seeds: [1],
+        stages: [
+          { ...settings, steps: 1 },
+          { ...settings, steps: 1 },
+        ],
+        memory: {},
+      });
+      await assert.rejects(useless, { code: 'usage', message });
+    }
+    assert.ok(!existsSync(runs));
+  });
+
   it('trains what arms share once, goes on after an interruption, and does nothing again', async () => {
     const runs = new Map<string, number>();
     let interrupt = new AbortController();

@@ -21,7 +21,7 @@ import { type RunResult, runTraining } from '../run.ts';
 import { readRunConfig } from '../run-folder.ts';
 import { initialWeights, type ModelShape, modelShapeSchema, newModelConfig } from '../scratch/new-model.ts';
 import { saveModel } from '../scratch/save-model.ts';
-import { openPrepared, type PreparedTraining } from './prepared.ts';
+import { noKnowledge, openPrepared, type PreparedTraining } from './prepared.ts';
 import { Pretraining } from './pretraining.ts';
 import type { SequenceSource } from './sequences.ts';
 
@@ -119,11 +119,7 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     });
   }
   const sources = sourcesOf(prepared);
-  if (profile !== null && sources.train.references === null) {
-    throw new Memory3Error('usage', `${corpusFolder} has no knowledge to make memories of.`, {
-      remedy: 'Prepare it again with --knowledge or --knowledge-share.',
-    });
-  }
+  if (profile !== null && sources.train.references === null) throw noKnowledge(corpusFolder);
   const { train } = prepared.corpus;
   const config: z.output<typeof stageConfigSchema> = {
     kind: 'pretraining',
