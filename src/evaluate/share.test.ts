@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { seededRandom } from '../generate/sampling.ts';
-import { meanDifference, shareOfGain } from './share.ts';
+import { isNoise, meanDifference, pairedDifference, shareOfGain } from './share.ts';
 
 describe("the share of RAG's gain", () => {
   const random = seededRandom(1);
@@ -49,5 +49,19 @@ describe('the difference of two ways of reading', () => {
     // Uniform noise of deviation 0.289 over 200 questions: a standard error of about 0.02.
     assert.ok(Math.abs((noisy.high - noisy.low) / (2 * 1.96 * 0.0204) - 1) < 0.2, `${noisy.low} to ${noisy.high}`);
     assert.ok(noisy.low < noisy.value && noisy.value < noisy.high);
+  });
+
+  it('is over what both have, and noise where its interval holds 0 or fewer than six have both', () => {
+    const better = (count: number) => {
+      const ids = [...'abcdefgh'].slice(0, count + 1);
+      const own = new Map(ids.map((id) => [id, 2]));
+      return pairedDifference(own, new Map([...ids.slice(1), 'x'].map((id) => [id, 1])), seededRandom(8));
+    };
+    assert.deepEqual(better(6), { value: 1, low: 1, high: 1, items: 6, noise: false });
+    assert.deepEqual(better(5), { value: 1, low: 1, high: 1, items: 5, noise: true });
+    assert.equal(better(0).noise, true);
+    const clear = { low: 0.1, high: 0.2 };
+    assert.deepEqual([isNoise(clear, [6, 9]), isNoise(clear, [5, 900])], [false, true]);
+    assert.deepEqual([isNoise({ low: -0.1, high: 0.2 }, [9]), isNoise({ low: -0.2, high: -0.1 }, [9])], [true, false]);
   });
 });

@@ -9,6 +9,23 @@ export interface Interval {
   readonly high: number;
 }
 
+/** Of two values over the items that both have. */
+export interface PairedDifference extends Interval {
+  readonly items: number;
+  /** Whether nothing can be said of it (`isNoise`). */
+  readonly noise: boolean;
+}
+
+/**
+ * Fewer pairs than this never tell a difference from noise: even if all of them differ in the same direction, that happens
+ * by chance in 1 of 16 cases with five of them, though a bootstrap, which draws only from them, would see no 0.
+ */
+export const fewestPairs = 6;
+
+/** When a difference is noise, for people. @example `a difference is noise where ${noiseRule('questions')}` */
+export const noiseRule = (items: string) =>
+  `its 95 % interval holds 0, or where it is of fewer than ${fewestPairs} ${items}`;
+
 /** (none - memory) / (none - rag), of means over questions. */
 export type Share = Interval;
 
@@ -39,6 +56,23 @@ export function meanDifference(a: readonly number[], b: readonly number[], rando
   const mean = (indices: readonly number[]) =>
     indices.reduce((sum, index) => sum + (differences[index] as number), 0) / indices.length;
   return { value: mean([...differences.keys()]), ...bootstrap(differences.length, mean, random) };
+}
+
+/** The mean difference of scores by id, over the ids that both have. */
+export function pairedDifference(
+  own: ReadonlyMap<string, number>,
+  other: ReadonlyMap<string, number>,
+  random: Random,
+): PairedDifference {
+  const both = [...own.keys()].filter((id) => other.has(id));
+  const scores = (of: ReadonlyMap<string, number>) => both.map((id) => of.get(id) as number);
+  const difference = meanDifference(scores(own), scores(other), random);
+  return { ...difference, items: both.length, noise: isNoise(difference, [both.length]) };
+}
+
+/** Whether a difference's interval holds 0, or too few pairs made it. @param pairs of each part that it is a mean over */
+export function isNoise({ low, high }: Pick<Interval, 'low' | 'high'>, pairs: readonly number[]): boolean {
+  return pairs.some((count) => count < fewestPairs) || !(low > 0 || high < 0);
 }
 
 /** The 95 % interval of a statistic of `count` questions, given which of them are drawn. */

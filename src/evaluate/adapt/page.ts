@@ -2,6 +2,7 @@
 import { type Html, html } from '../../html.ts';
 import { pageOf } from '../../page.ts';
 import { type PlotSpec, plotInPage } from '../../plot.ts';
+import { noiseRule } from '../share.ts';
 import type { DomainReport } from './adapt.ts';
 import { armTitles, describeDifference, formatSeconds, metricTitles, seenNote } from './words.ts';
 
@@ -12,7 +13,7 @@ export async function adaptationPage(model: string, reports: readonly DomainRepo
   const body = html`<h1>${title}</h1>
 <p class="note">${model}. The same questions to the model as it is, with the domain's texts as memories, after fine-tuning on
 the same texts, and with the same texts in the prompt (RAG). Intervals are 95 %, by bootstrap over questions; differences are
-drawn again in pairs, and one whose interval holds 0 is called noise.</p>
+drawn again in pairs, and one is called noise where ${noiseRule('questions')}.</p>
 ${sections}`;
   return pageOf({ title, style, body });
 }

@@ -9,11 +9,11 @@ const record = (id: string, arm: Arm, scores: Scores, held: boolean | null = nul
   ...{ promptTokens: 10 * Number(id), tooLong: Object.keys(scores).length === 0 },
 });
 
-const records = [1, 2, 3, 4].flatMap((i) => [
+const records = [1, 2, 3, 4, 5, 6].flatMap((i) => [
   record(`${i}`, 'before', { nats: i, exact: 0 }),
   record(`${i}`, 'memory', { nats: i - 0.5, exact: i % 2 }, i > 1),
   record(`${i}`, 'tuned', { nats: i + (i % 2 === 0 ? 0.25 : -0.25), exact: 0 }),
-  record(`${i}`, 'rag', i === 4 ? {} : { nats: i - 0.75, exact: 1 }, i > 1),
+  record(`${i}`, 'rag', i === 6 ? {} : { nats: i - 0.75, exact: 1 }, i > 1),
 ]);
 const bytes = { before: 0, memory: 30, tuned: 20, rag: 10 };
 
@@ -26,19 +26,19 @@ describe('a summary', () => {
     assert.deepEqual(
       summary.map(({ arm, bytes: kept, promptTokens, held, tooLong }) => [arm, kept, promptTokens, held, tooLong]),
       [
-        ['before', 0, 25, null, 0],
-        ['memory', 30, 25, 3, 0],
-        ['tuned', 20, 25, null, 0],
-        ['rag', 10, 25, 3, 1],
+        ['before', 0, 35, null, 0],
+        ['memory', 30, 35, 5, 0],
+        ['tuned', 20, 35, null, 0],
+        ['rag', 10, 35, 5, 1],
       ],
     );
     assert.deepEqual(
       arms.map((arm) => [quality(arm, 'nats')?.value, quality(arm, 'nats')?.items]),
       [
-        [2.5, 4],
-        [2, 4],
-        [2.5, 4],
-        [1.25, 3],
+        [3.5, 6],
+        [3, 6],
+        [3.5, 6],
+        [2.25, 5],
       ],
     );
     assert.deepEqual(
@@ -47,10 +47,10 @@ describe('a summary', () => {
     );
   });
 
-  it('compares in pairs: a constant difference has no width, one that changes its sign is noise', () => {
+  it('compares in pairs: a constant difference has no width, one that changes its sign or is of few questions is noise', () => {
     const [toBefore, toRag] = quality('memory', 'nats')?.differences ?? [];
-    assert.deepEqual(toBefore, { to: 'before', value: -0.5, low: -0.5, high: -0.5, items: 4, noise: false });
-    assert.deepEqual(toRag, { to: 'rag', value: 0.25, low: 0.25, high: 0.25, items: 3, noise: false });
+    assert.deepEqual(toBefore, { to: 'before', value: -0.5, low: -0.5, high: -0.5, items: 6, noise: false });
+    assert.deepEqual(toRag, { to: 'rag', value: 0.25, low: 0.25, high: 0.25, items: 5, noise: true });
     const tuned = quality('tuned', 'nats')?.differences[0];
     assert.equal(tuned?.value, 0);
     assert.equal(tuned?.noise, true);
@@ -62,9 +62,9 @@ describe('a summary', () => {
       [isBetter('nats', { value: -1, noise: false }), isBetter('f1', { value: -1, noise: false })],
       [true, false],
     );
-    assert.equal(
-      describeDifference('nats', toRag as NonNullable<typeof toRag>),
-      'worse than RAG: +0.250 (+0.250 to +0.250)',
+    assert.deepEqual(
+      [toBefore, toRag].map((one) => describeDifference('nats', one as NonNullable<typeof one>)),
+      ['better than before: -0.500 (-0.500 to -0.500)', 'within noise of RAG: +0.250 (+0.250 to +0.250)'],
     );
   });
 });

@@ -2,12 +2,12 @@
  * What a run's answers and times come to.
  *
  * Qualities are means over questions with 95 % intervals (bootstrap); differences to the model before and to RAG are over the
- * questions that both arms have, drawn again in pairs. A difference whose interval holds 0 is noise and called so.
+ * questions that both arms have, drawn again in pairs. A difference that is noise (`isNoise`) is called so.
  */
 import { seededRandom } from '../../generate/sampling.ts';
 import { median, quantile } from '../../quantile.ts';
 import type { Difference as AnyDifference } from '../eval/summary.ts';
-import { bootstrap, type Interval, meanDifference } from '../share.ts';
+import { bootstrap, type Interval, pairedDifference } from '../share.ts';
 import { type AnswerRecord, type Arm, arms, type Metric, metrics, type TimeRecord } from './records.ts';
 import type { Tuning } from './tune.ts';
 
@@ -110,11 +110,8 @@ function qualityOf(
   const differences = compared.flatMap((to): Difference[] => {
     if (to === arm) return [];
     const other = scoresOf(to);
-    const both = [...own.keys()].filter((id) => other.has(id));
-    if (both.length === 0) return [];
-    const of = (scores: ReadonlyMap<string, number>) => both.map((id) => scores.get(id) as number);
-    const difference = meanDifference(of(own), of(other), seededRandom(seed));
-    return [{ to, ...difference, items: both.length, noise: difference.low <= 0 && difference.high >= 0 }];
+    const difference = pairedDifference(own, other, seededRandom(seed));
+    return difference.items === 0 ? [] : [{ to, ...difference }];
   });
   const interval = bootstrap(values.length, mean, seededRandom(seed));
   return { metric, value: mean(values.keys()), ...interval, items: values.length, differences };

@@ -3,6 +3,7 @@ import { type Html, html } from '../../html.ts';
 import { pageOf } from '../../page.ts';
 import { scoreChart } from '../eval/report-charts.ts';
 import { grouped, groupedTable } from '../eval/report-table.ts';
+import { noiseRule } from '../share.ts';
 import type { Turn } from './judge-prompt.ts';
 import type { DialogueQuestion } from './questions.ts';
 import type { AnswerRecord, JudgementRecord } from './records.ts';
@@ -28,7 +29,7 @@ export async function dialoguePage(run: DialogueRun): Promise<string> {
   const body = html`<h1>${title}</h1>
 <p class="note">${questions.length} questions, each with one that follows it up. Both answers are scored from 1 to 10 by
 ${judge}. Intervals are 95 %, by bootstrap over questions; differences are of both turns together, drawn again in pairs, and
-one whose interval holds 0 is called noise.</p>
+one is called noise where ${noiseRule('questions')}.</p>
 ${await chartsSection(cells)}
 <section id="scores">
 <h2>Scores</h2>

@@ -5,7 +5,7 @@
  */
 import { seededRandom } from '../../generate/sampling.ts';
 import type { Difference } from '../eval/summary.ts';
-import { bootstrap, type Interval, meanDifference } from '../share.ts';
+import { bootstrap, type Interval, pairedDifference } from '../share.ts';
 import type { Turn } from './judge-prompt.ts';
 import { type Category, categories, type DialogueQuestion } from './questions.ts';
 import type { AnswerRecord, JudgementRecord, TurnRecord } from './records.ts';
@@ -26,12 +26,6 @@ export interface DialogueCell extends Interval {
   readonly leftOut: number;
   readonly differences: readonly Difference[];
 }
-
-/**
- * Fewer pairs than this never tell a difference from noise: even if all of them differ in the same direction, that happens
- * by chance in 1 of 16 cases with five of them, though a bootstrap, which draws only from them, would see no 0.
- */
-const fewestPairs = 6;
 
 /** Cells in the order of categories (all of them first), turns and modes. */
 export function summariseDialogues(
@@ -59,7 +53,10 @@ export function summariseDialogues(
           tooLong: ofMode.filter(({ answer }) => answer === null).length,
           cut: ofMode.filter(({ cut }) => cut).length,
           leftOut: ofMode.reduce((sum, { leftOut }) => sum + leftOut, 0),
-          differences: modes.slice(0, index).map((to) => ({ to, ...differenceOf(own, scoresIn(to)) })),
+          differences: modes.slice(0, index).map((to) => ({
+            to,
+            ...pairedDifference(own, scoresIn(to), seededRandom(0)),
+          })),
         };
       });
     });
@@ -93,14 +90,6 @@ function turnsOf(given: AnswerRecord['turns'] | undefined, turn: DialogueCell['t
 function meanOf(scores: readonly number[]): Interval {
   const of = (indices: readonly number[]) => mean(indices.map((index) => scores[index] as number));
   return { value: mean(scores), ...bootstrap(scores.length, of, seededRandom(0)) };
-}
-
-function differenceOf(own: ReadonlyMap<string, number>, other: ReadonlyMap<string, number>): Omit<Difference, 'to'> {
-  const both = [...own.keys()].filter((id) => other.has(id));
-  const values = (scores: ReadonlyMap<string, number>) => both.map((id) => scores.get(id) as number);
-  const difference = meanDifference(values(own), values(other), seededRandom(0));
-  const noise = both.length < fewestPairs || (difference.low <= 0 && difference.high >= 0);
-  return { ...difference, items: both.length, noise };
 }
 
 function mean(values: readonly number[]): number {

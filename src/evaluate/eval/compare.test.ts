@@ -34,7 +34,13 @@ describe('two runs side by side', () => {
       {
         ...{ tasks, modes },
         records: [
-          ...recordsOf('squad', 'none', 'f1', [0.5, 0.25, 1], ['a', 'b', 'only here']),
+          ...recordsOf(
+            'squad',
+            'none',
+            'f1',
+            [...repeated(0.5, 4), ...repeated(0.25, 4), 1],
+            [...'abcdefgh', 'only here'],
+          ),
           ...recordsOf('squad', 'rag:2', 'f1', [1, 1, 1], ['a', 'b', 'only here']),
           ...recordsOf('gsm8k', 'none', 'exact', [1]),
         ],
@@ -43,14 +49,14 @@ describe('two runs side by side', () => {
         ...{ tasks: ['squad', 'piqa'], modes: ['none', 'memory:5'] },
         config: { shots: 3, data: [{ task: 'squad', file: 'squad.jsonl', hash: 'another' }] },
         complete: false,
-        records: recordsOf('squad', 'none', 'f1', [0.75, 0.5, 0, 0], ['a', 'b', 'x', 'y']),
+        records: recordsOf('squad', 'none', 'f1', [...repeated(0.75, 4), ...repeated(0.5, 4), 0, 0], [...'abcdefghxy']),
       },
     );
     const row = comparison.rows.find(({ metric }) => metric === 'f1');
     assert.deepEqual(row && [row.tasks, row.mode, row.onlyHere, row.onlyThere], [['squad'], 'none', 1, 2]);
     assert.deepEqual([row?.here, row?.there], [(0.5 + 0.25) / 2, (0.75 + 0.5) / 2]);
-    // Both items are worse by a quarter, so every resample is.
-    assert.deepEqual(row?.difference, { value: -0.25, low: -0.25, high: -0.25, noise: false, items: 2 });
+    // All items are worse by a quarter, so every resample is.
+    assert.deepEqual(row?.difference, { value: -0.25, low: -0.25, high: -0.25, noise: false, items: 8 });
     assert.equal(row && describeComparison(row), 'worse: -0.250 (-0.250 to -0.250)');
     const exact = comparison.rows.find(({ metric }) => metric === 'exact');
     assert.deepEqual([exact?.difference.items, exact && describeComparison(exact)], [0, 'no item in common']);
@@ -80,14 +86,14 @@ describe('two runs side by side', () => {
     const run = (squad: number, gsm8k: number): RunToStore => ({
       ...{ tasks: ['squad', 'gsm8k'], modes: ['none'] },
       records: [
-        ...recordsOf('squad', 'none', 'exact', repeated(squad, 2)),
+        ...recordsOf('squad', 'none', 'exact', repeated(squad, 6)),
         ...recordsOf('gsm8k', 'none', 'exact', repeated(gsm8k, 30)),
       ],
     });
     const mean = compared(run(1, 0.5), run(0, 0.25)).rows.find(({ tasks }) => tasks.length === 2);
     near(mean?.here, 0.75);
     near(mean?.there, 0.125);
-    assert.deepEqual(mean?.difference, { value: 0.625, low: 0.625, high: 0.625, noise: false, items: 32 });
+    assert.deepEqual(mean?.difference, { value: 0.625, low: 0.625, high: 0.625, noise: false, items: 36 });
   });
 });
 
@@ -106,12 +112,12 @@ describe('effective size', () => {
   };
 
   it('2.51 points by memory where a model of 13B instead of 7B has 4.91 more: 51 %', () => {
-    const own = small('f1', repeated(0.608, 5), repeated(0.6331, 5));
-    const [size] = compared(own, large('f1', repeated(0.6571, 5))).sizes;
+    const own = small('f1', repeated(0.608, 6), repeated(0.6331, 6));
+    const [size] = compared(own, large('f1', repeated(0.6571, 6))).sizes;
     near(size?.share?.value, 2.51 / 4.91);
     near(size?.share?.low, 2.51 / 4.91);
     assert.equal(size?.parameters, Math.round(7e9 + (2.51 / 4.91) * 6e9));
-    assert.deepEqual([size?.metric, size?.mode, size?.items], ['f1', 'memory:5', 5]);
+    assert.deepEqual([size?.metric, size?.mode, size?.items], ['f1', 'memory:5', 6]);
     assert.equal(describeParameters(size?.parameters ?? null), '10.07 B');
     assert.equal(size && describeSize(size), '51 % (51 % to 51 %)');
   });
@@ -127,15 +133,17 @@ describe('effective size', () => {
   });
 
   it('of perplexity, which is better when it is lower', () => {
-    const own = small('perplexity', [2, 2], [1.5, 1.5]);
-    const [size] = compared(own, large('perplexity', [1, 1])).sizes;
+    const own = small('perplexity', repeated(2, 6), repeated(1.5, 6));
+    const [size] = compared(own, large('perplexity', repeated(1, 6))).sizes;
     near(size?.share?.value, (Math.E ** 2 - Math.E ** 1.5) / (Math.E ** 2 - Math.E));
   });
 
   it('is none where the larger model is not better beyond noise, or parameters are not known', () => {
-    const own = small('f1', [0, 1, 0, 1], [1, 1, 1, 1]);
-    const [noise] = compared(own, large('f1', [1, 0, 1, 0])).sizes;
+    const own = small('f1', [0, 1, 0, 1, 0, 1], repeated(1, 6));
+    const [noise] = compared(own, large('f1', [1, 0, 1, 0, 1, 0])).sizes;
     assert.deepEqual([noise?.share, noise?.parameters], [null, null]);
+    const [few] = compared(small('f1', repeated(0, 5), repeated(1, 5)), large('f1', repeated(1, 5))).sizes;
+    assert.deepEqual([few?.share, few?.items], [null, 5]);
     assert.equal(noise && describeSize(noise), 'the larger model is not better beyond noise');
     const unknown = compared({ ...own, parameters: null }, large('f1', repeated(1, 4)));
     assert.deepEqual(unknown.sizes, []);

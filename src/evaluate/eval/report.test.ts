@@ -63,9 +63,9 @@ function runWith(text: string): RunToStore {
     model: text,
     config: { profile: { name: text }, limits: { squad: 50 } },
     records: [
-      ...scored('none', [0, 0, 0, 1]),
-      ...scored('rag:1', [0, 1, 0, 1]),
-      ...scored('rag:2', [1, 1, 1, 1]),
+      ...scored('none', [0, 0, 0, 1, 0, 0, 0, 1]),
+      ...scored('rag:1', [0, 1, 0, 1, 0, 1, 0, 1]),
+      ...scored('rag:2', [1, 1, 1, 1, 1, 1, 1, 1]),
       ...recordsOf('winogrande', 'none', 'accuracy', [1, 0]),
     ],
     times: [times('none', 1, 8), times('none', 3, 6), times('none', 1, 1)],
@@ -125,16 +125,16 @@ describe('the report of a run', () => {
 
   it('says what came out, in words and numbers', async () => {
     const page = await report(runWith('text'));
-    // rag:2 against none: items 0, 1, 2 better by 1, the last alike: a resample is all alike with probability 4^-4.
+    // rag:2 against none: six items better by 1, two alike: a resample is all alike with probability 4^-8.
     const short = textOf(section(page, 'short'));
     assert.match(short, /rag:2 against none : better in 1, worse in 0, within noise in 0 of 1 task/);
     assert.match(short, /rag:1 against none : better in 0, worse in 0, within noise in 1 of 1 task/);
     const scores = textOf(section(page, 'scores'));
-    assert.match(scores, /squad, exact none 0\.250 0\.000 to 0\.750 4 /);
-    assert.match(scores, /rag:2 1\.000 1\.000 to 1\.000 4 better than none: \+0\.750/);
+    assert.match(scores, /squad, exact none 0\.250 0\.000 to 0\.\d{3} 8 /);
+    assert.match(scores, /rag:2 1\.000 1\.000 to 1\.000 8 better than none: \+0\.750/);
     assert.match(scores, /within noise of none: \+0\.250/);
     const leftOut = textOf(section(page, 'left-out'));
-    assert.match(leftOut, /squad none 4 .* rag:2 4 0 0 12 0 0 2 of 4 winogrande/);
+    assert.match(leftOut, /squad none 8 .* rag:2 8 0 0 24 0 0 2 of 8 winogrande/);
     // Items of 8, 2, 2, 2 and 1 seconds, 300 tokens in 15 seconds.
     assert.match(textOf(section(page, 'times')), /squad 2\.00 s, 20\/s - - winogrande - - - all 2\.00 s, 20\/s/);
     const about = textOf(section(page, 'about'));
@@ -155,7 +155,7 @@ describe('the report of a run', () => {
   it('says that a run is not finished', async () => {
     const { examples: _, ...run } = runWith('text');
     const page = await report({ ...run, complete: false });
-    assert.match(page, /Not finished: this is what was measured so far, 14 items in modes/);
+    assert.match(page, /Not finished: this is what was measured so far, 26 items in modes/);
     assert.match(page, /None: the run was ended before it could write any/);
     const empty = await report({ ...run, records: [], times: [], complete: false });
     assert.match(empty, /There is nothing to compare/);
@@ -163,12 +163,12 @@ describe('the report of a run', () => {
   });
 
   it('puts another run beside it, with the effective size', async () => {
-    const none = recordsOf('squad', 'none', 'exact', [1, 1, 1, 1]);
+    const none = recordsOf('squad', 'none', 'exact', [1, 1, 1, 1, 1, 1, 1, 1]);
     const larger = { tasks: ['squad'], modes: ['none'], model: 'larger', parameters: 3000, records: none };
     const page = textOf(section(await report(runWith('text'), larger), 'comparison'));
-    assert.match(page, /squad, exact none 0\.250 1\.000 4 worse: -0\.750/);
+    assert.match(page, /squad, exact none 0\.250 1\.000 8 worse: -0\.750/);
     // Memory closes the whole gap: (1 - 0.25) / (1 - 0.25), so 1000 + 1 * 2000 parameters.
-    assert.match(page, /squad, exact rag:1 .* rag:2 0\.250 1\.000 1\.000 4 100 % \(100 % to 100 %\) 0\.0030 M/);
+    assert.match(page, /squad, exact rag:1 .* rag:2 0\.250 1\.000 1\.000 8 100 % \(100 % to 100 %\) 0\.0030 M/);
     assert.match(page, /Effective size: \(score with references - score without\)/);
     assert.match(page, /Only run-\d+ has the tasks winogrande/);
   });

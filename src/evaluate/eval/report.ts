@@ -7,6 +7,7 @@ import { type Html, html } from '../../html.ts';
 import { counted, pageOf } from '../../page.ts';
 import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import type { BankDescription } from '../banks/holdings.ts';
+import { noiseRule } from '../share.ts';
 import type { MetricName } from '../tasks/task.ts';
 import { type Comparison, compareRuns } from './compare.ts';
 import { scoreChart } from './report-charts.ts';
@@ -87,7 +88,7 @@ ${counted(verdicts.length, 'task', 'tasks')}</li>`;
   });
   return html`<section id="short">
 <h2>In short</h2>
-<p class="note">Each task by its first metric. A difference counts as noise where its 95 % interval holds 0.</p>
+<p class="note">Each task by its first metric. A difference counts as noise where ${noiseRule('items of a task')}.</p>
 <ul class="notes">${lines.length === 0 ? html`<li>There is nothing to compare: one mode only.</li>` : lines}</ul>
 </section>
 `;

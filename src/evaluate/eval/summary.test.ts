@@ -48,7 +48,7 @@ describe('cells', () => {
   });
 
   it('paired: what is hard for both is no noise', () => {
-    const own = ones([1, 2, 3, 9]);
+    const own = ones([1, 2, 3, 9, 1, 2]);
     const better = own.map((one) => ({ ...one, score: one.score + 0.25 }));
     const difference = differenceOf('f1', [[better, own]], 1);
     for (const value of [difference.value, difference.low, difference.high]) near(value, 0.25);
@@ -60,6 +60,8 @@ describe('cells', () => {
     const pairs = [ones([1, 1]), ones([0, 1])];
     const expected = { value: 0.5, low: 0, high: 1, noise: true, items: 2 };
     assert.deepEqual(differenceOf('accuracy', [pairs], 1), expected);
+    const few = differenceOf('accuracy', [[ones([1, 1, 1, 1, 1]), ones([0, 0, 0, 0, 0])]], 1);
+    assert.deepEqual([few.low, few.noise], [1, true], 'five pairs tell nothing');
     assert.equal(isBetter('accuracy', { value: 0.5, noise: true }), null);
     assert.equal(isBetter('accuracy', { value: 0.5, noise: false }), true);
     assert.equal(isBetter('perplexity', { value: 0.5, noise: false }), false);
@@ -132,7 +134,7 @@ describe('cells', () => {
     );
     assert.deepEqual(averages[1]?.tasks, ['gsm8k', 'squad']);
     assert.deepEqual(averages[1]?.differences, [
-      { to: 'none', value: 0.5, low: 0.5, high: 0.5, noise: false, items: 4 },
+      { to: 'none', value: 0.5, low: 0.5, high: 0.5, noise: true, items: 4 },
     ]);
     assert.deepEqual(averagesOf(records, [taskNamed('gsm8k')], parseModes('none,rag:1', 5), 0), []);
     const unfinished = records.filter(({ id, mode }) => id !== 'd' || mode === 'none');

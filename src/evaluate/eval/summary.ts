@@ -1,9 +1,9 @@
 /**
  * What a run's items come to: a cell for each task, metric and mode, with its 95 % interval, and the difference to every
- * mode before it, over the items that both have, drawn again in pairs (bootstrap). A difference whose interval holds 0 is
- * noise and called so. The same of the mean over tasks that have a metric in common.
+ * mode before it, over the items that both have, drawn again in pairs (bootstrap). A difference that is noise (`isNoise`) is
+ * called so. The same of the mean over tasks that have a metric in common.
  */
-import type { Interval } from '../share.ts';
+import { type Interval, isNoise, type PairedDifference } from '../share.ts';
 import type { MetricName, Task } from '../tasks/task.ts';
 import { metricKinds, type Weighted } from './metrics.ts';
 import type { Mode } from './modes.ts';
@@ -34,12 +34,8 @@ export interface Cell extends Interval {
 }
 
 /** Of a cell's value and another mode's. */
-export interface Difference extends Interval {
+export interface Difference extends PairedDifference {
   readonly to: string;
-  /** Items that both have. */
-  readonly items: number;
-  /** Whether the interval holds 0. */
-  readonly noise: boolean;
 }
 
 /** The mean of a metric over tasks, each of which counts the same. */
@@ -174,11 +170,11 @@ export function intervalOf(metric: MetricName, scores: readonly Weighted[], seed
  * The difference of a metric's values, of the first column and the second.
  * @param strata of each task the items that both have
  */
-export function differenceOf(metric: MetricName, strata: readonly Stratum[], seed: number): Omit<Difference, 'to'> {
+export function differenceOf(metric: MetricName, strata: readonly Stratum[], seed: number): PairedDifference {
   const difference = ([own = Number.NaN, other = Number.NaN]: readonly number[]) => own - other;
   const interval = stratified(metric, strata, difference, seed);
-  const items = strata.reduce((sum, [column = []]) => sum + column.length, 0);
-  return { ...interval, noise: !(interval.low > 0 || interval.high < 0), items };
+  const pairs = strata.map(([column = []]) => column.length);
+  return { ...interval, noise: isNoise(interval, pairs), items: pairs.reduce((sum, count) => sum + count, 0) };
 }
 
 /** Whether a difference is for the better; null if it is noise. */

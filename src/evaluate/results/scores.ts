@@ -16,12 +16,6 @@ import type { MetricName, Task } from '../tasks/task.ts';
 /** Draws the intervals' samples. */
 const seed = 0;
 
-/**
- * Fewer pairs of a task than this never tell a difference from noise: even if all of them differ in the same direction,
- * that happens by chance in 1 of 16 cases with five, though a bootstrap, which draws only from them, would see no 0.
- */
-export const fewestPairs = 6;
-
 export interface Row {
   readonly task: string;
   readonly metric: MetricName;
@@ -95,9 +89,7 @@ export function meanOf(column: Column, rows: readonly Row[]): Value {
 export function differenceBetween(first: Column, second: Column, rows: readonly Row[]): Omit<Difference, 'to'> {
   const strata = pairsOf(first, second, rows);
   if (strata.length === 0) return { ...unknown, items: 0, noise: true };
-  const difference = differenceOf(metricOf(rows), strata, seed);
-  const isFew = strata.some(([column = []]) => column.length < fewestPairs);
-  return { ...difference, noise: isFew || difference.noise };
+  return differenceOf(metricOf(rows), strata, seed);
 }
 
 /** @param rows one of each task */

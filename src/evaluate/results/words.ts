@@ -1,8 +1,9 @@
 /** How results are written: numbers of cells, names of modes, sentences about comparisons. Shares are in percent. */
 import { counted } from '../../page.ts';
 import type { Mode } from '../eval/modes.ts';
+import { fewestPairs } from '../share.ts';
 import type { MetricName } from '../tasks/task.ts';
-import { type ComparedMean, type Comparison, fewestPairs, type Row, tasksOf, type Value } from './scores.ts';
+import { type ComparedMean, type Comparison, type Row, tasksOf, type Value } from './scores.ts';
 
 /** What is not measured. */
 export const dash = '–';
