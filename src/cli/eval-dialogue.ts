@@ -40,7 +40,7 @@ export function addEvalDialogue(evaluation: Command, interrupt: Interrupt): void
     .requiredOption('--judge-url <url>', 'an OpenAI-compatible endpoint, up to and without /chat/completions')
     .option('--judge-model <name>', 'the name of its model, where it has several')
     .option('--judge-key-env <name>', 'the environment variable that holds its key; the key is written nowhere')
-    .addOption(number('--judge-timeout <s>', 'longest wait for one reply', timeoutSeconds).default(120))
+    .addOption(number('--judge-timeout <s>', 'longest wait for one reply, at most 300', timeoutSeconds).default(120))
     .option('--modes <modes>', 'none, memory, rag; with a number of references rag:3', 'none,memory,rag')
     .addOption(memoriesOption())
     .addOption(overlapOption())

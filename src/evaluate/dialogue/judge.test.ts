@@ -158,13 +158,14 @@ describe('a judge', () => {
     await assert.rejects(ask([later], {}, patient), (error) => error === patient.reason);
   });
 
-  it('needs an address, without secrets in it, and a key that fits a header', () => {
+  it('needs an address, without secrets in it, a key that fits a header, and a wait that can be waited', () => {
     const wrong = (options: JudgeOptions, message: RegExp) =>
       assert.throws(() => openJudge(options), { code: 'usage', message });
     wrong({ url: 'localhost:80' }, /url: The judge needs an http/);
     wrong({ url: 'ftp://judge/v1' }, /url: The judge needs an http/);
     wrong({ url: 'http://me:secret@judge/v1' }, /url: .*environment variable/);
     wrong({ url: 'http://judge/v1?key=1' }, /url: The address must end with its path/);
+    wrong({ url: 'http://judge/v1', timeoutSeconds: 301 }, /timeoutSeconds: A reply is waited for at most 300 s/);
     wrong(
       { url: 'http://judge/v1', key: 'two\nlines' },
       /^key: A key is made of printable characters without spaces\.$/,

@@ -33,8 +33,8 @@ export const judgeOptionsSchema = z.strictObject({
     .regex(/^[\x21-\x7e]+$/, { error: 'A key is made of printable characters without spaces.' })
     .nullable()
     .default(null),
-  /** Longest wait for one reply. */
-  timeoutSeconds: z.number().positive().max(86_400).default(120),
+  /** Longest wait for one reply; after 300 s `fetch` itself gives up. */
+  timeoutSeconds: z.number().positive().max(300, { error: 'A reply is waited for at most 300 s.' }).default(120),
   /** How often a request is made again. */
   retries: z.int().min(0).max(20).default(4),
   /** Before the first of them; each next wait is twice as long. */
