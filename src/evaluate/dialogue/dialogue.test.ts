@@ -7,6 +7,7 @@ import { openEvaluated } from '../../../test/support/evaluation.ts';
 import { type JudgeServer, openJudgeServer, saying, scoring } from '../../../test/support/judge-server.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { readJsonLines } from '../../json-lines.ts';
+import { writeBankRecord } from '../banks/plan.ts';
 import { parseModes } from '../eval/modes.ts';
 import { type DialogueEvent, type DialogueRequest, evaluateDialogues } from './dialogue.ts';
 import { openJudge } from './judge.ts';
@@ -206,5 +207,17 @@ describe('an evaluation of dialogues', () => {
       code: 'usage',
       message: /in the mode memory:2:kept=4/,
     });
+  });
+
+  it('refuses a bank that is still being built, where it is recalled from', async () => {
+    const { path } = evaluated.bank;
+    const plan = { kind: 'general', data: folder.path, sources: [] } as const;
+    try {
+      writeBankRecord(path, plan, null);
+      await assert.rejects(run('unfinished', { modes: 'none,memory' }), { code: 'usage', message: /is not finished/ });
+      assert.ok(!existsSync(join(folder.path, 'unfinished')), 'said before anything is measured');
+    } finally {
+      writeBankRecord(path, plan, { documents: 0, references: 0, sources: [] });
+    }
   });
 });
