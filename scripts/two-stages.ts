@@ -5,7 +5,7 @@
  *
  *   node scripts/two-stages.ts --data data --out runs/two-stages --plots docs/training
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { z } from 'zod';
@@ -21,35 +21,36 @@ import { readDocuments, type TextDocument } from '../src/train/data/readers.ts';
 import type { RunEvent } from '../src/train/log.ts';
 import type { ArmResult } from '../src/train/pretraining/arm-results.ts';
 import { type ExperimentSummary, runExperiment, type Spread } from '../src/train/pretraining/experiment.ts';
-import { openPrepared, prepareTraining } from '../src/train/pretraining/prepared.ts';
+import { claimCorpus } from '../src/train/pretraining/made-of.ts';
+import { isPrepared, openPrepared, prepareTraining } from '../src/train/pretraining/prepared.ts';
 import { pretrainedProfile, stageRates } from '../src/train/pretraining/stage.ts';
 import { scratchShapes } from '../src/train/scratch/new-model.ts';
 import { stagesPlot, validationPlot } from './training-plots.ts';
 
-/** Files of the data folder; of the contracts only some, or they would be most of it. */
-const sets: readonly { readonly file: string; readonly documents?: number }[] = [
-  { file: 'openstax_textbooks/biology.jsonl.gz' },
-  { file: 'openstax_textbooks/anatomy.jsonl.gz' },
-  { file: 'wiki_demo/all.jsonl.gz' },
-  { file: 'squad/dev-v1.1.contexts.jsonl.gz' },
-  { file: 'squad/dev-v2.0.contexts.jsonl.gz' },
-  { file: 'wikitext2/valid.jsonl.gz' },
-  { file: 'wikitext2/test.jsonl.gz' },
-  { file: 'c4_demo/all.jsonl.gz' },
-  { file: 'nltk_state_union/all.jsonl.gz' },
-  { file: 'nltk_inaugural/all.jsonl.gz' },
-  { file: 'nltk_genesis/all.jsonl.gz' },
-  { file: 'cuad/contracts.contexts.jsonl.gz', documents: 160 },
-];
+/** Files of the data folder, and how many documents of each; of the contracts not all, or they would be most of it. */
+const sets: Readonly<Record<string, number | null>> = {
+  'openstax_textbooks/biology.jsonl.gz': null,
+  'openstax_textbooks/anatomy.jsonl.gz': null,
+  'wiki_demo/all.jsonl.gz': null,
+  'squad/dev-v1.1.contexts.jsonl.gz': null,
+  'squad/dev-v2.0.contexts.jsonl.gz': null,
+  'wikitext2/valid.jsonl.gz': null,
+  'wikitext2/test.jsonl.gz': null,
+  'c4_demo/all.jsonl.gz': null,
+  'nltk_state_union/all.jsonl.gz': null,
+  'nltk_inaugural/all.jsonl.gz': null,
+  'nltk_genesis/all.jsonl.gz': null,
+  'cuad/contracts.contexts.jsonl.gz': 160,
+};
 const knowledgeShare = 0.4;
-/** For a look at whether all of it works: so small a model, of each set four beginnings of documents. */
-const tinyDocuments = { count: 4, characters: 3000 };
-const tiny = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlpSize: 48, contextLength: 1024 };
+/** For a look at whether all of it works: of each set four beginnings of documents, and a small model. */
+const tinyCorpus = { documents: 4, characters: 3000, vocabularySize: 512, validation: 0.2 };
+const tinyShape = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlpSize: 48, contextLength: 1024 };
 
 interface Flags extends DeviceFlags {
   readonly data: string;
-  readonly out: string;
-  readonly plots: string;
+  readonly out?: string;
+  readonly plots?: string;
   readonly steps: number;
   readonly sequences: number;
   readonly seeds: number;
@@ -61,8 +62,11 @@ await runProgram(interrupt, async () => {
   const positive = z.int().positive();
   const command = new Command('two-stages')
     .requiredOption('--data <folder>', 'the data sets, gzip JSON Lines with a field "text"')
-    .option('--out <folder>', 'corpus, runs and results', 'runs/two-stages')
-    .option('--plots <folder>', 'where the plots and the results of each arm go', 'docs/training')
+    .option('--out <folder>', 'corpus and runs (default: runs/two-stages; with --tiny runs/two-stages-tiny)')
+    .option(
+      '--plots <folder>',
+      'where the plots and the results of each arm go (default: docs/training; with --tiny plots in --out)',
+    )
     .addOption(number('--steps <n>', 'of each stage', positive).default(768))
     .addOption(number('--sequences <n>', 'of 512 tokens, of a step', positive).default(4))
     .addOption(number('--seeds <n>', 'of each arm but the double one', positive).default(3))
@@ -72,24 +76,27 @@ await runProgram(interrupt, async () => {
   const flags = command.parse(process.argv).opts<Flags>();
   const terminal = openTerminal({ json: false });
   const signal = interrupt.signal();
-  const corpus = join(flags.out, 'corpus');
+  const isTiny = flags.tiny === true;
+  const out = flags.out ?? (isTiny ? 'runs/two-stages-tiny' : 'runs/two-stages');
+  const plots = flags.plots ?? (isTiny ? join(out, 'plots') : 'docs/training');
+  const corpus = join(out, 'corpus');
   await prepare(flags, corpus, terminal, signal);
   const { steps, sequences: stepSequences } = flags;
-  const validation = flags.tiny === true ? { validationSequences: 4, validateEvery: Math.max(1, steps >> 1) } : {};
+  const validation = isTiny ? { validationSequences: 4, validateEvery: Math.max(1, steps >> 1) } : {};
   const settings = { steps, stepSequences, passSequences: Math.min(2, stepSequences), ...validation };
   using progress = progressOfRuns(terminal, steps);
   const result = await runExperiment({
-    folder: flags.out,
-    results: join(flags.plots, 'arms'),
+    folder: out,
+    results: join(plots, 'arms'),
     corpus,
-    shapes: flags.tiny === true ? { small: tiny, double: { ...tiny, layers: 4 } } : scratchShapes,
+    shapes: isTiny ? { small: tinyShape, double: { ...tinyShape, layers: 4 } } : scratchShapes,
     seeds: Array.from({ length: flags.seeds }, (_, i) => i + 1) as [number, ...number[]],
     stages: [
       { ...settings, rate: stageRates.first },
       { ...settings, rate: stageRates.next },
     ],
     memory: pretrainedProfile,
-    ...(flags.tiny === true ? { evaluationSequences: 8 } : {}),
+    ...(isTiny ? { evaluationSequences: 8 } : {}),
     device: deviceOptions(flags),
     signal,
     onEvent: progress.onEvent,
@@ -97,27 +104,29 @@ await runProgram(interrupt, async () => {
   if (result === null) return;
   progress[Symbol.dispose]();
   using prepared = openPrepared(corpus);
-  mkdirSync(flags.plots, { recursive: true });
+  mkdirSync(plots, { recursive: true });
   const { arms } = result;
-  writeFileSync(join(flags.plots, 'validation-loss.svg'), await validationPlot(arms));
+  writeFileSync(join(plots, 'validation-loss.svg'), await validationPlot(arms));
   const first = arms.find(({ arm }) => arm === 'two-stages') as ArmResult;
-  writeFileSync(join(flags.plots, 'stages.svg'), await stagesPlot(first));
+  writeFileSync(join(plots, 'stages.svg'), await stagesPlot(first));
   const { summary } = result;
   const report = { corpus: { ...prepared.summary, ...prepared.corpus.report }, settings, summary };
-  writeFileSync(join(flags.plots, 'results.json'), `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(join(plots, 'results.json'), `${JSON.stringify(report, null, 2)}\n`);
   terminal.result(null, () => describe(summary));
 });
 
-/** Prepares the corpus unless that is done. */
+/** Prepares the corpus unless that is done. @throws Memory3Error "mismatch" if the folder has another one */
 async function prepare(flags: Flags, corpus: string, terminal: Terminal, signal: AbortSignal): Promise<void> {
-  if (existsSync(join(corpus, 'prepared.json'))) return;
+  const tiny = flags.tiny === true ? tinyCorpus : null;
+  claimCorpus(corpus, { sets, knowledgeShare, tiny });
+  if (isPrepared(corpus)) return;
   terminal.notice('The corpus is prepared: tokenizer, sequences, references.');
   await using device = new Device(deviceOptions(flags));
   await prepareTraining({
     folder: corpus,
-    documents: () => readSets(flags),
+    documents: () => readSets(flags.data, tiny),
     knowledgeShare,
-    ...(flags.tiny === true ? { vocabularySize: 512, validation: 0.2 } : {}),
+    ...(tiny === null ? {} : { vocabularySize: tiny.vocabularySize, validation: tiny.validation }),
     openEmbedder: () => openEmbedder(defaultEmbedder, device, { signal }),
     onProgress: ({ phase, done, total }) => {
       if (done % 500 === 0) terminal.notice(`${phase} ${done}${total === null ? '' : ` of ${total}`}`);
@@ -127,13 +136,13 @@ async function prepare(flags: Flags, corpus: string, terminal: Terminal, signal:
 }
 
 /** The sets' documents under names that do not tell where the data lies. */
-async function* readSets({ data, tiny: few = false }: Flags): AsyncGenerator<TextDocument, void> {
-  for (const { file, documents = Number.POSITIVE_INFINITY } of sets) {
-    const most = few ? tinyDocuments.count : documents;
+async function* readSets(data: string, tiny: typeof tinyCorpus | null): AsyncGenerator<TextDocument, void> {
+  for (const [file, documents] of Object.entries(sets)) {
+    const most = tiny?.documents ?? documents;
     let count = 0;
     for await (const { text, ...document } of readDocuments([join(data, file)])) {
       if (count++ === most) break;
-      const part = few ? text.slice(0, tinyDocuments.characters).toWellFormed() : text;
+      const part = tiny === null ? text : text.slice(0, tiny.characters).toWellFormed();
       yield { ...document, id: `${file}#${count}`, text: part };
     }
   }

@@ -245,10 +245,7 @@ function changesOf(path: string, before: RunConfig, now: RunConfig, mayChange: r
     ...config.filter(({ field }) => !isAmong(field, mayChange)),
   ];
   if (forbidden.length === 0) return [...settings, ...config];
-  const words = forbidden.map(
-    ({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`,
-  );
-  throw new Memory3Error('mismatch', `The run ${path} was begun with another configuration: ${words.join('; ')}.`, {
+  throw new Memory3Error('mismatch', `The run ${path} was begun with another configuration: ${inWords(forbidden)}.`, {
     remedy: `Go on with what its config.json says, or begin a run in another folder.`,
   });
 }
@@ -263,6 +260,13 @@ export function differences(from: unknown, to: unknown, field = ''): Change[] {
   if (!isRecord(from) || !isRecord(to)) return [{ field, from: from ?? null, to: to ?? null }];
   const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
   return [...keys].flatMap((key) => differences(from[key], to[key], field === '' ? key : `${field}.${key}`));
+}
+
+/** For a sentence: "steps was 10, is 20; seed was null, is 1". */
+export function inWords(changes: readonly Change[]): string {
+  return changes
+    .map(({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`)
+    .join('; ');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

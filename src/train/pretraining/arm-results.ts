@@ -9,7 +9,7 @@ import { Memory3Error } from '../../errors.ts';
 import { readTextFile } from '../../model/binary-file.ts';
 import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
-import { differences, onDisk, replaceFile } from '../run-folder.ts';
+import { differences, inWords, onDisk, replaceFile } from '../run-folder.ts';
 
 /** The arms, and whether their stages have memories. */
 export const arms = {
@@ -67,8 +67,7 @@ export function readArm(folder: string, arm: ArmName, seed: number, conditions: 
   const { trained, result } = parsed.data;
   const changed = differences(trained, conditions);
   if (changed.length === 0 && result.arm === arm && result.seed === seed) return result;
-  const words = changed.map(({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`);
-  throw new Memory3Error('mismatch', `${path} came of something else: ${words.join('; ') || 'another arm or seed'}.`, {
+  throw new Memory3Error('mismatch', `${path} came of something else: ${inWords(changed) || 'another arm or seed'}.`, {
     remedy: 'Keep the results in another folder, or remove that file to train the arm anew.',
   });
 }

@@ -12,7 +12,7 @@
  * Interrupted, the embedding and the search go on where they stopped.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
@@ -162,6 +162,11 @@ export async function prepareTraining(
   const [train, validation] = [await find('train', corpus.train), await find('validation', corpus.validation)];
   const { documents: known, references } = bank.stats();
   return finish({ ...summary, knowledge: { documents: known, references, train, validation } });
+}
+
+/** Whether a folder is prepared to the end. */
+export function isPrepared(folder: string): boolean {
+  return existsSync(pathsIn(folder).prepared);
 }
 
 /** A prepared folder, open. Closed by `using`. */
