@@ -5,11 +5,11 @@ import { type AbilityRow, measureAbility } from '../evaluate/ability.ts';
 import { openModel } from '../generate/workspace.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
+import { addPlainModelFlags, modelOptions, number, type PlainModelFlags } from './options.ts';
 import { showFetching } from './pull.ts';
 import { table } from './terminal.ts';
 
-interface AbilityFlags extends ModelFlags {
+interface AbilityFlags extends PlainModelFlags {
   readonly data: string;
   readonly limit: number;
   readonly seed: number;
@@ -24,7 +24,7 @@ export function addAbility(bench: Command, interrupt: Interrupt): void {
     .requiredOption('--data <folder>', 'folder with wikitext2, arc_easy, piqa, hellaswag and boolq')
     .addOption(number('--limit <n>', 'items of each', z.int().min(1)).default(200))
     .addOption(number('--seed <n>', 'draws the items', z.int().min(0).max(0xffff_ffff)).default(0));
-  addModelFlags(command).action(async (flags: AbilityFlags) => {
+  addPlainModelFlags(command).action(async (flags: AbilityFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);

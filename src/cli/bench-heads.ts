@@ -15,11 +15,11 @@ import { openModel } from '../generate/workspace.ts';
 import { readDocuments } from '../train/data/readers.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
+import { addPlainModelFlags, modelOptions, number, type PlainModelFlags } from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatDuration, type Terminal, table } from './terminal.ts';
 
-interface HeadsFlags extends ModelFlags {
+interface HeadsFlags extends PlainModelFlags {
   readonly texts: readonly string[];
   readonly sequences: number;
   readonly length: number;
@@ -51,7 +51,7 @@ export function addHeads(bench: Command, interrupt: Interrupt): void {
       ),
     )
     .option('--log <file>', 'keeps what is measured; the same command goes on from there');
-  addModelFlags(command).action(async (flags: HeadsFlags) => {
+  addPlainModelFlags(command).action(async (flags: HeadsFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);

@@ -7,11 +7,17 @@ import { openModel } from '../generate/workspace.ts';
 import { addQuestionFlags, type QuestionFlags, readQuestionSets } from './bench-questions.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions } from './options.ts';
+import {
+  addPlainModelFlags,
+  addStorageFlags,
+  modelOptions,
+  type PlainModelFlags,
+  type ProfileFlags,
+} from './options.ts';
 import { showFetching } from './pull.ts';
 import { table } from './terminal.ts';
 
-interface LayersFlags extends ModelFlags, QuestionFlags {
+interface LayersFlags extends PlainModelFlags, Pick<ProfileFlags, 'scoring' | 'storage'>, QuestionFlags {
   readonly survey?: string;
   readonly json?: boolean;
 }
@@ -21,7 +27,7 @@ export function addLayers(bench: Command, interrupt: Interrupt): void {
     'bench layers --contexts contexts.jsonl.gz --questions qas.jsonl.gz --limit 60',
     'bench layers --data data --sets squad-v1.1 --survey heads.jsonl --json',
   ]).option('--survey <file>', 'log of `bench heads`: its range of long-range heads is measured too');
-  addModelFlags(addQuestionFlags(command)).action(async (flags: LayersFlags) => {
+  addStorageFlags(addPlainModelFlags(addQuestionFlags(command))).action(async (flags: LayersFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);

@@ -9,11 +9,11 @@ import {
 import { openModel } from '../generate/workspace.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
+import { addPlainModelFlags, modelOptions, number, type PlainModelFlags } from './options.ts';
 import { showFetching } from './pull.ts';
 import { table } from './terminal.ts';
 
-interface LikelihoodFlags extends ModelFlags {
+interface LikelihoodFlags extends PlainModelFlags {
   readonly data: string;
   readonly tasks: string;
   readonly limit: number;
@@ -32,7 +32,7 @@ export function addLikelihoods(bench: Command, interrupt: Interrupt): void {
     .addOption(number('--limit <n>', 'items of each task', z.int().min(1)).default(32))
     .addOption(number('--rounds <n>', 'rounds that are counted', z.int().min(1).max(100)).default(5))
     .addOption(number('--seed <n>', 'draws the items', z.int().min(0).max(0xffff_ffff)).default(0));
-  addModelFlags(command).action(async (flags: LikelihoodFlags) => {
+  addPlainModelFlags(command).action(async (flags: LikelihoodFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);

@@ -1,12 +1,20 @@
 /** `memory3 bench quality`: what memory is worth to a model, against references as text and none at all. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { measureQuality, type QualityRow } from '../evaluate/quality.ts';
 import { openModel } from '../generate/workspace.ts';
 import { addQuestionFlags, type QuestionFlags, readQuestionSets, wordsOf } from './bench-questions.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, kept, type ModelFlags, modelOptions, number } from './options.ts';
+import {
+  addPlainModelFlags,
+  addProfileFlags,
+  kept,
+  modelOptions,
+  number,
+  type PlainModelFlags,
+  type ProfileFlags,
+} from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatBytes, table } from './terminal.ts';
 
@@ -15,7 +23,7 @@ const untrainedChoices = 'first-half middle last-half all';
 /** Numbers of kept tokens to compare. */
 const comparedCounts = [8, 16, 32, 64, 'all'] as const;
 
-interface QualityFlags extends ModelFlags, QuestionFlags {
+interface QualityFlags extends PlainModelFlags, ProfileFlags, QuestionFlags {
   readonly noneAdapter?: string;
   readonly ragAdapter?: string;
   readonly distractors: readonly number[];
@@ -42,19 +50,21 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
         [0],
       ),
     )
-    .option(
-      '--choices <layers>',
-      `choices of memory layers, with spaces between them (default: those of the adapter, else ${untrainedChoices})`,
+    .addOption(
+      new Option(
+        '--choices <layers>',
+        `choices of memory layers, with spaces between them (default: --layers, else those of the adapter, else ${untrainedChoices})`,
+      ).conflicts('layers'),
     )
     .addOption(
       repeated(
         kept(
           '--keep <n>',
-          `kept tokens to compare; may be given again (default: ${comparedCounts}, or those of summary tokens)`,
+          `kept tokens to compare; may be given again (default: --kept, else ${comparedCounts}, or those of summary tokens)`,
         ),
-      ),
+      ).conflicts('kept'),
     );
-  addModelFlags(addQuestionFlags(command)).action(async (flags: QualityFlags) => {
+  addProfileFlags(addPlainModelFlags(addQuestionFlags(command))).action(async (flags: QualityFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
@@ -72,9 +82,11 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
       memory: opened.model,
     };
     const sets = readQuestionSets(flags, opened, Math.max(...flags.distractors), terminal);
-    const choices = flags.choices ?? (opened.adapter === null ? untrainedChoices : opened.profile.layers.join(','));
+    const trained = opened.adapter === null ? untrainedChoices : opened.profile.layers.join(',');
+    const choices = flags.choices ?? flags.layers ?? trained;
     const { header, scoring, storage, keptTokens } = opened.profile;
-    const keep = flags.keep ?? (scoring === 'summary' ? [keptTokens] : comparedCounts);
+    const isOne = flags.kept !== undefined || scoring === 'summary';
+    const keep = flags.keep ?? (isOne ? [keptTokens] : comparedCounts);
     const rows: QualityRow[] = [];
     const measuring = measureQuality(models, opened.tokenizer, sets, {
       layers: wordsOf(choices),

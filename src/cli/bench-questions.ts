@@ -1,6 +1,6 @@
 /** Flags that say which questions are measured with, for the commands that measure quality. */
 import { basename } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { readSplitQuestions } from '../evaluate/held-out-questions.ts';
@@ -24,13 +24,24 @@ export interface QuestionFlags {
   readonly seed: number;
 }
 
+/** Flags that name questions otherwise than --data does. */
+const files = ['contexts', 'questions'];
+
 export function addQuestionFlags(command: Command): Command {
   return command
     .option('--contexts <file>', 'JSON Lines with context_id and text, plain or gzip')
     .option('--questions <file>', 'JSON Lines with context_id, question, answers and answer_starts')
     .option('--data <folder>', 'data sets of the conversion, instead of two files')
-    .option('--held-out', 'of --data, only what took no part in training (without it, only what did)')
-    .option('--sets <names>', `of --data, with spaces between them: ${questionSets.join(' ')}`, heldOutSets.join(' '))
+    .addOption(
+      new Option('--held-out', 'of --data, only what took no part in training (without it, only what did)').conflicts(
+        files,
+      ),
+    )
+    .addOption(
+      new Option('--sets <names>', `of --data, with spaces between them: ${questionSets.join(' ')}`)
+        .default(heldOutSets.join(' '))
+        .conflicts(files),
+    )
     .addOption(number('--limit <n>', 'questions of each set', z.int().min(1)).default(100))
     .addOption(number('--seed <n>', 'orders the questions', z.int().min(0).max(0xffff_ffff)).default(0));
 }

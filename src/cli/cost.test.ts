@@ -36,7 +36,11 @@ test('cost --paper prints the published numbers', () => {
   assert.match(out, /text +0 +624 GFLOPs +n < 0\.494\n/);
   const { flops } = JSON.parse(cost(folder.path, '--paper', '--json').out) as Result;
   assert.equal(flops.explicit.read, 144_179_200);
-  assert.equal(cost(folder.path, '--paper', '--measured').code, 2);
+  for (const other of [['--measured'], ['--kept', '8'], ['--layers', 'all'], ['--no-adapter']]) {
+    const refused = cost(folder.path, '--paper', ...other);
+    assert.equal(refused.code, 2);
+    assert.match(refused.err, /'--paper' cannot be used with option/);
+  }
 });
 
 test('cost of a model follows its configuration and profile; --measured runs it, --plot draws', async () => {

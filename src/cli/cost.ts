@@ -28,11 +28,18 @@ import type { ModelConfig } from '../model/config.ts';
 import { openTokenizer } from '../model/open-tokenizer.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
+import {
+  addPlainModelFlags,
+  addProfileFlags,
+  modelOptions,
+  number,
+  type PlainModelFlags,
+  type ProfileFlags,
+} from './options.ts';
 import { showFetching } from './pull.ts';
 import { table } from './terminal.ts';
 
-interface CostFlags extends ModelFlags {
+interface CostFlags extends PlainModelFlags, ProfileFlags {
   readonly paper?: boolean;
   readonly measured?: boolean;
   readonly rounds: number;
@@ -49,20 +56,23 @@ interface CostSubject {
   readonly measured: MeasuredCosts | null;
 }
 
+/** What the paper's model has of its own, or does not run with. */
+const notOfPaper = ['model', 'adapter', 'layers', 'kept', 'scoring', 'storage', 'measured', 'rounds'];
+
 export function addCost(program: Command, interrupt: Interrupt): void {
   const command = newCommand(program, 'cost', 'what knowledge costs: in parameters, as memory, as text', [
     'cost --paper --json',
     'cost --model path/to/model.gguf --kept 8 --plot cost.svg',
     'cost --measured --threads 2',
   ])
-    .addOption(new Option('--paper', "the paper's 2.4B model").conflicts(['model', 'measured']))
+    .addOption(new Option('--paper', "the paper's 2.4B model").conflicts(notOfPaper))
     .option('--measured', "this machine's seconds too; runs the model")
     .addOption(number('--rounds <n>', 'measurements that are counted', z.int().min(1).max(1000)).default(9))
     .addOption(
       number('--training-length <n>', 'tokens of a training sequence', z.int().min(1)).default(paperTrainingTokens),
     )
     .option('--plot <file>', 'write cost over the number of uses as SVG (the paper’s Fig. 4)');
-  addModelFlags(command).action(async (flags: CostFlags) => {
+  addProfileFlags(addPlainModelFlags(command)).action(async (flags: CostFlags) => {
     const terminal = terminalOf(flags);
     const subject = flags.paper
       ? { name: 'Memory³ 2.4B', ...paperModel, measured: null }

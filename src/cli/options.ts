@@ -65,36 +65,54 @@ export function adapterOptions({ adapter }: AdapterFlags): AdapterOptions {
   return adapter === undefined ? {} : { adapter: adapter === false ? null : adapter };
 }
 
-export interface ModelFlags extends DeviceFlags, AdapterFlags {
+/** Of a model by itself. */
+export interface PlainModelFlags extends DeviceFlags, AdapterFlags {
   readonly model?: string;
-  readonly embedder?: string;
   readonly offline?: boolean;
-  readonly layers?: string;
-  readonly kept?: ProfileChoice['keptTokens'];
-  readonly scoring?: ProfileChoice['scoring'];
-  readonly storage?: ProfileChoice['storage'];
+}
+
+export interface ModelFlags extends PlainModelFlags, ProfileFlags {
+  readonly embedder?: string;
 }
 
 /** Flags that say with which model, memory profile and embedder, and where. */
 export function addModelFlags(command: Command): Command {
-  const named = addAdapterFlags(
-    command.option(
-      '--model <name>',
-      `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`,
-    ),
-  ).option('--embedder <name>', `the same for the embedder (default: ${defaultEmbedder})`);
-  return addDeviceFlags(addProfileFlags(addOfflineFlag(named)));
+  const named = addProfileFlags(addPlainModelFlags(command));
+  return named.option('--embedder <name>', `a model of sentences, named as --model is (default: ${defaultEmbedder})`);
+}
+
+/** Flags that say with which model, and where, for what reads no memories. */
+export function addPlainModelFlags(command: Command): Command {
+  const named = command.option(
+    '--model <name>',
+    `a known name, a path or hf:owner/repository/file (default: ${defaultLanguageModel})`,
+  );
+  return addDeviceFlags(addOfflineFlag(addAdapterFlags(named)));
 }
 
 export function addOfflineFlag(command: Command): Command {
   return command.option('--offline', 'never use the network');
 }
 
+export interface ProfileFlags {
+  readonly layers?: string;
+  readonly kept?: ProfileChoice['keptTokens'];
+  readonly scoring?: ProfileChoice['scoring'];
+  readonly storage?: ProfileChoice['storage'];
+}
+
 /** Flags that say which memories are written. */
 export function addProfileFlags(command: Command): Command {
+  return addStorageFlags(
+    command
+      .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
+      .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"')),
+  );
+}
+
+/** Of these flags those that say neither layers nor a number of tokens. */
+export function addStorageFlags(command: Command): Command {
   return command
-    .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
-    .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"'))
     .addOption(new Option('--scoring <rule>', 'how they are chosen').choices(scorings))
     .addOption(new Option('--storage <type>', 'how memories are stored').choices(storages));
 }
@@ -112,7 +130,7 @@ export function kept(flags: string, description: string): Option {
   );
 }
 
-export function modelOptions(flags: ModelFlags): OpenModelOptions {
+export function modelOptions(flags: PlainModelFlags & ProfileFlags): OpenModelOptions {
   const profile = definedOnly({
     layers: flags.layers,
     keptTokens: flags.kept,
