@@ -178,11 +178,18 @@ describe('a run that is no run', () => {
     assert.throws(() => readStoredRun(poor), { code: 'damaged', message: /config.*modes/ });
   });
 
-  it('with itself, without a common task or item', () => {
+  it('with itself, without a common task, mode or item', () => {
     const own = readStoredRun(store(run));
     assert.throws(() => compareRuns(own, own), { code: 'usage', message: /with itself/ });
     const other = { ...run, tasks: ['piqa'], records: [] };
-    assert.throws(() => compared(run, other), { code: 'mismatch', message: /no task in common.*squad.*piqa/ });
+    assert.throws(() => compared(run, other), {
+      code: 'mismatch',
+      message: /none of their tasks in common.*squad.*piqa/,
+    });
+    assert.throws(() => compared(run, { ...run, modes: ['rag:1'] }), {
+      code: 'mismatch',
+      message: /none of their modes in common.*none.*rag:1/,
+    });
     const items = recordsOf('squad', 'none', 'exact', [1], ['another']);
     assert.throws(() => compared(run, { ...run, records: items }), { code: 'mismatch', message: /no measured item/ });
   });

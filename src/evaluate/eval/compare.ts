@@ -80,22 +80,37 @@ export interface OnlyOne {
   readonly modes: readonly string[];
 }
 
+/** What is known of a run before it is measured. */
+interface RunOutline {
+  readonly path: string;
+  readonly config: { readonly tasks: readonly string[]; readonly modes: readonly string[] };
+}
+
 /**
- * Compares a run with another.
- * @throws Memory3Error "usage" if they are the same; "mismatch" if they have no task or nothing measured in common
+ * Refuses runs that cannot be compared, whatever is measured.
+ * @throws Memory3Error "usage" if they are the same; "mismatch" if they have no task or no mode in common
  */
-export function compareRuns(here: StoredRun, there: StoredRun): Comparison {
+export function checkComparable(here: RunOutline, there: RunOutline): void {
   if (resolve(here.path) === resolve(there.path)) {
     throw new Memory3Error('usage', `The run ${here.path} would be compared with itself.`);
   }
-  const tasks = here.tasks.filter(({ name }) => there.tasks.some((other) => other.name === name));
-  if (tasks.length === 0) {
-    const [own, other] = [here.config.tasks.join(', '), there.config.tasks.join(', ')];
+  for (const what of ['tasks', 'modes'] as const) {
+    const [own, others] = [here.config[what], there.config[what]];
+    if (own.some((one) => others.includes(one))) continue;
     throw new Memory3Error(
       'mismatch',
-      `The runs have no task in common: ${here.path} has ${own}; ${there.path} ${other}.`,
+      `The runs have none of their ${what} in common: ${here.path} has ${own.join(', ')}; ${there.path} ${others.join(', ')}.`,
     );
   }
+}
+
+/**
+ * Compares a run with another.
+ * @throws Memory3Error as `checkComparable`; "mismatch" if they have nothing measured in common
+ */
+export function compareRuns(here: StoredRun, there: StoredRun): Comparison {
+  checkComparable(here, there);
+  const tasks = here.tasks.filter(({ name }) => there.tasks.some((other) => other.name === name));
   const scores = { here: scoresIn(here), there: scoresIn(there) };
   const modes = here.modes.filter(({ name }) => there.config.modes.includes(name));
   const { seed } = here.config;

@@ -289,7 +289,13 @@ describe('an evaluation', () => {
     assert.ok(!existsSync(join(path, 'summary.json')));
 
     await assert.rejects(run('other', { ...changes, compare: data.path }), { code: 'not-found' });
+    await assert.rejects(run('other', { ...changes, tasks: ['arc_easy'], compare: path }), {
+      code: 'mismatch',
+      message: /none of their tasks in common/,
+    });
     assert.ok(!existsSync(join(folder.path, 'other')), 'said before anything is measured');
+    await assert.rejects(run('interrupted', { ...changes, compare: path }), { code: 'usage', message: /with itself/ });
+    assert.match(contents('interrupted', 'report.html'), /Not finished/);
     const { events } = await run('other', { ...changes, shots: 1, compare: path });
     const last = events.at(-1);
     const comparison = last?.kind === 'summary' ? last.comparison : null;

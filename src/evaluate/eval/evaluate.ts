@@ -13,6 +13,7 @@ import { describeBank } from '../banks/holdings.ts';
 import { checkBuilt } from '../banks/plan.ts';
 import { taskNamed } from '../tasks/all.ts';
 import { readMaterial, type Task } from '../tasks/task.ts';
+import { checkComparable } from './compare.ts';
 import { type EvaluationFolder, fileHash, openEvaluationFolder } from './eval-folder.ts';
 import { examplesOf } from './examples.ts';
 import { batchesOf, type EvaluationParts, type Measurement, measureBatch } from './measure.ts';
@@ -81,7 +82,7 @@ export type Evaluated = OpenedModel & Pick<Answerer, 'recall'> & Partial<Pick<Wo
 /**
  * Evaluates, or goes on with an evaluation. At the end, and when it is interrupted, a report is in the folder (`report.ts`).
  * @throws Memory3Error "usage" for unknown tasks, too few shots or no references to recall; "mismatch" if the folder is of
- *   another evaluation; "not-found" or "damaged" for data; "locked"; "disk"; the signal's reason.
+ *   another evaluation, or as `checkComparable`; "not-found" or "damaged" for data; "locked"; "disk"; the signal's reason.
  */
 export async function* evaluate(
   evaluated: Evaluated,
@@ -104,18 +105,19 @@ export async function* evaluate(
     const limit = options.limits[task.name] ?? options.limit;
     return readMaterial(task, data, { ...options, limit, gold });
   });
-  // Read before hours of measuring, so that a wrong folder is named now.
-  if (compare !== undefined) readStoredRun(compare);
+  const names = modes.map(({ name }) => name);
+  // Before hours of measuring, so that a wrong folder is named now.
+  if (compare !== undefined)
+    checkComparable({ path, config: { tasks: options.tasks, modes: names } }, readStoredRun(compare));
   using folder = openEvaluationFolder(path, {
     ...options,
-    modes: modes.map(({ name }) => name),
+    modes: names,
     data: tasks.map((task) => filesOf(task, data, options.shots, gold)),
     ...(await identityOf(evaluated)),
   });
   const saveExamples = () => {
     const byTask = Map.groupBy(folder.records, ({ task }) => task);
     const find = (id: number) => referenceIn(evaluated.bank, id);
-    const names = modes.map(({ name }) => name);
     const all = tasks.map((task, index) =>
       examplesOf(task, materials[index]?.items ?? [], byTask.get(task.name) ?? [], names, find),
     );
