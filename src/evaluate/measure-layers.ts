@@ -1,9 +1,11 @@
 /**
  * The memory layers of a conversion, measured before it is trained: which heads look far back (`head-survey.ts`), then
  * memory with several choices of layers (`choose-layers.ts`). Both are kept in the run's folder, so a conversion that is
- * gone on with does not measure again and cannot come to another choice.
+ * gone on with does not measure again and cannot come to another choice. What was measured of another model, by another
+ * scoring or with other data is refused.
  */
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
@@ -11,6 +13,7 @@ import { seededRandom } from '../generate/sampling.ts';
 import type { OpenedModel } from '../generate/workspace.ts';
 import { longestBody, memoryProfileSchema } from '../memory/profile.ts';
 import { readDocuments } from '../train/data/readers.ts';
+import { differences, onDisk, replaceFile } from '../train/run-folder.ts';
 import { chooseLayers, layerCandidates } from './choose-layers.ts';
 import { everyLayerAndHead, surveySequences } from './head-survey.ts';
 import { readSplitQuestions } from './held-out-questions.ts';
@@ -21,7 +24,21 @@ import { carryingRange } from './survey-report.ts';
 const surveyed = { count: 6, length: 384 };
 const questions = 60;
 
-const measuredSchema = z.looseObject({ chosen: z.object({ layers: memoryProfileSchema.shape.layers }) });
+/** What decides the choice. */
+const measuredSchema = z.strictObject({
+  /** `ModelFile.fingerprint()` */
+  model: z.string(),
+  scoring: memoryProfileSchema.shape.scoring,
+  storage: memoryProfileSchema.shape.storage,
+  /** SHA-256 of the texts and questions. */
+  data: z.string(),
+});
+type Measured = z.output<typeof measuredSchema>;
+const fileSchema = z.looseObject({
+  measured: measuredSchema,
+  chosen: z.object({ layers: memoryProfileSchema.shape.layers }),
+});
+const fileName = 'layers.json';
 
 export interface MeasureLayersOptions {
   /** Folder of data sets (docs/training.md). */
@@ -35,18 +52,25 @@ export interface MeasureLayersOptions {
 /**
  * Measures and chooses, or reads what was chosen.
  * @returns layer numbers, ascending
- * @throws Memory3Error "damaged" if what was kept is not readable; whatever reading the data throws.
+ * @throws Memory3Error "mismatch" if what was kept is of another model, scoring or data, "damaged" if it is not readable;
+ *   whatever reading the data throws.
  */
 export async function measureLayers(
   { model, tokenizer, file, profile, repeatPrompt }: OpenedModel,
   { data, folder, signal, onNotice }: MeasureLayersOptions,
 ): Promise<readonly [number, ...number[]]> {
-  const kept = join(folder, 'layers.json');
-  if (statSync(kept, { throwIfNoEntry: false }) !== undefined) return readMeasured(kept);
-  mkdirSync(folder, { recursive: true });
-  const fingerprint = await file.fingerprint();
+  const kept = join(folder, fileName);
   const heads = join(folder, 'heads.jsonl');
+  const fingerprint = await file.fingerprint();
   const texts = await surveySequences(readDocuments([join(data, 'openstax_textbooks')]), tokenizer, surveyed);
+  const random = seededRandom(0);
+  const { items } = readSplitQuestions(data, 'squad-v1.1', 'training', tokenizer, {
+    ...{ limit: questions, distractors: 0, random, maxTokens: longestBody(profile) },
+  });
+  const { scoring, storage, header } = profile;
+  const measured: Measured = { model: fingerprint, scoring, storage, data: fingerprintOf([texts.sequences, items]) };
+  if (existsSync(kept)) return readMeasured(kept, measured);
+  onDisk(folder, () => mkdirSync(folder, { recursive: true }));
   const restricted = everyLayerAndHead(model);
   let done = 0;
   for await (const event of keptSurvey(heads, fingerprint, model, texts.sequences, { restricted })) {
@@ -54,11 +78,6 @@ export async function measureLayers(
     if (event.kind !== 'baseline' && ++done % 30 === 0) onNotice(`${done} of ${restricted.length} heads and layers`);
   }
   const carrying = carryingRange(readSurvey(heads, fingerprint), model.config).layers;
-  const random = seededRandom(0);
-  const { items } = readSplitQuestions(data, 'squad-v1.1', 'training', tokenizer, {
-    ...{ limit: questions, distractors: 0, random, maxTokens: longestBody(profile) },
-  });
-  const { scoring, storage, header } = profile;
   const decision = await chooseLayers(
     model,
     tokenizer,
@@ -70,12 +89,11 @@ export async function measureLayers(
         onNotice(`${mode} ${layers ?? ''} ${count ?? ''}: ${nll.toFixed(3)} nats an answer token`),
     },
   );
-  writeFileSync(`${kept}.unfinished`, JSON.stringify(decision, null, 1));
-  renameSync(`${kept}.unfinished`, kept);
-  return readMeasured(kept);
+  onDisk(folder, () => replaceFile(folder, fileName, JSON.stringify({ measured, ...decision }, null, 1)));
+  return readMeasured(kept, measured);
 }
 
-function readMeasured(path: string): readonly [number, ...number[]] {
+function readMeasured(path: string, measured: Measured): readonly [number, ...number[]] {
   const text = readFileSync(path, 'utf8');
   let value: unknown;
   try {
@@ -83,9 +101,20 @@ function readMeasured(path: string): readonly [number, ...number[]] {
   } catch (cause) {
     throw new Memory3Error('damaged', `${path} is not JSON.`, { remedy: 'Delete it to measure again.', cause });
   }
-  const parsed = measuredSchema.safeParse(value);
-  if (parsed.success) return parsed.data.chosen.layers as readonly [number, ...number[]];
-  throw new Memory3Error('damaged', `${path} names no layers: ${z.prettifyError(parsed.error)}`, {
-    remedy: 'Delete it to measure again.',
+  const parsed = fileSchema.safeParse(value);
+  if (!parsed.success) {
+    throw new Memory3Error('damaged', `${path} does not say what was measured: ${z.prettifyError(parsed.error)}`, {
+      remedy: 'Delete it to measure again.',
+    });
+  }
+  const different = differences(parsed.data.measured, measured);
+  if (different.length === 0) return parsed.data.chosen.layers as readonly [number, ...number[]];
+  const words = different.map(({ field, from, to }) => `${field} was ${from}, is ${to}`);
+  throw new Memory3Error('mismatch', `The layers in ${path} were measured otherwise: ${words.join('; ')}.`, {
+    remedy: 'Give what they were measured with, name --layers, or begin a run in another folder.',
   });
+}
+
+function fingerprintOf(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }

@@ -33,6 +33,8 @@ const stepSchema = z.strictObject({
   gradientNorm: z.number(),
   /** Since the run began, times between its processes left out. */
   seconds: z.number(),
+  /** Examples of this step whose end was left off because it did not fit. */
+  cut: natural.optional(),
 });
 
 const validationSchema = z.strictObject({

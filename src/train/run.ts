@@ -162,7 +162,7 @@ class Run {
     const step = this.#progress.step + 1;
     const rate = learningRate(schedule, step, steps) * this.#progress.rateFactor;
     const before = this.#seconds;
-    const { loss, tokens, gradientNorm } = await this.#trainable.step(rate);
+    const { loss, tokens, gradientNorm, cut } = await this.#trainable.step(rate);
     this.#saved = false;
     const { history, fault } = judge(this.#progress.losses, { loss, gradientNorm }, divergence);
     if (fault !== null) return { step, reason: fault };
@@ -178,6 +178,7 @@ class Run {
       tokensPerSecond,
       gradientNorm,
       seconds,
+      ...(cut === undefined ? {} : { cut }),
     });
     return null;
   }

@@ -9,6 +9,8 @@ export interface StepResult {
   readonly tokens: number;
   /** Euclidean length of the whole gradient before it was clipped. */
   readonly gradientNorm: number;
+  /** Examples whose end was left off because it did not fit; not there where all of an example is always read. */
+  readonly cut?: number;
 }
 
 /** A state as tensors by name and a few plain values (positions in the data, the optimiser's step). */

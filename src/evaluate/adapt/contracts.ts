@@ -21,7 +21,7 @@ export const contracts: Domain = {
   read(data) {
     const all = readContexts(join(data, contractsFile)).filter(({ text }) => text.length <= longestContract);
     const alike = Map.groupBy(all, ({ title }) => headingOf(title));
-    const asked = Map.groupBy(readQuestionSet(data, 'cuad'), ({ title }) => title);
+    const asked = Map.groupBy(readQuestionSet(data, 'cuad').questions, ({ title }) => title);
     return all.map(({ context_id: name, title, text }) => {
       const short = headingOf(title);
       const heading = alike.get(short)?.length === 1 ? short : title;

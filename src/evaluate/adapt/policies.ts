@@ -19,7 +19,7 @@ export const policies: Domain = {
   read(data) {
     const contexts = parts.flatMap((part) => readContexts(`${data}/policyqa/${part}.contexts.jsonl.gz`));
     const sites = Map.groupBy(contexts, ({ title }) => title);
-    const asked = Map.groupBy(readQuestionSet(data, set), ({ title }) => title);
+    const asked = Map.groupBy(readQuestionSet(data, set).questions, ({ title }) => title);
     return [...sites]
       .filter(([site]) => isHeldOut({ set, title: site, question: '' }))
       .map(([site, passages]) => ({

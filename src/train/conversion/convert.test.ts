@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { conversionData } from '../../../test/support/conversion-data.ts';
+import { conversionData, lines } from '../../../test/support/conversion-data.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { type OpenedModel, openModel } from '../../generate/workspace.ts';
 import { openAdapter } from '../../memory/adapter.ts';
@@ -69,6 +69,9 @@ describe('a conversion', () => {
     });
     assert.equal(first.path, null);
     assert.equal(first.run.step, 1);
+    using other = conversionData();
+    other.write('gsm8k/train.jsonl.gz', lines([{ question: '3+3?', solution: '6\n#### 6' }]));
+    await assert.rejects(convert({ ...interrupted, data: other.path }), { code: 'mismatch', message: /data was "/ });
     const second = await convert(interrupted);
     const losses = (name: string) =>
       courseOf(readRunLog(join(folder.path, `${name}-run`, 'log.jsonl'))).steps.map(({ loss }) => loss);
@@ -115,6 +118,16 @@ describe('a conversion', () => {
     const reconstruction = { ...opened.profile, scoring: 'reconstruction' as const };
     const { run } = await convert({ ...request('reconstruction', { steps: 2 }), profile: reconstruction });
     assert.ok(run.finished);
+  });
+
+  it('says how many contexts were cut, of the whole run', async () => {
+    const notices: string[] = [];
+    const cut = request('cut', { mode: 'none', steps: 2, contextTokens: 45 });
+    await convert({ ...cut, onNotice: (notice) => notices.push(notice) });
+    const { steps } = courseOf(readRunLog(join(cut.run, 'log.jsonl')));
+    const count = steps.reduce((sum, step) => sum + (step.cut as number), 0);
+    assert.ok(count > 0);
+    assert.equal(notices.at(-1), `${count} of 20 contexts were read to their first 45 tokens only`);
   });
 
   it('refuses options that make no sense', async () => {

@@ -5,6 +5,7 @@
  * The same training without references, or with references as text, makes the models that a conversion is measured
  * against: they see the same questions in the same order for the same number of steps.
  */
+import { join } from 'node:path';
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
@@ -12,12 +13,13 @@ import { openAdapter, writeAdapter } from '../../memory/adapter.ts';
 import type { AdapterCard } from '../../memory/adapter-card.ts';
 import { longestBody, type MemoryProfile, memoryProfileSchema } from '../../memory/profile.ts';
 import { adapterState, adapterTensors } from '../adapter-tensors.ts';
+import { courseOf, readRunLog } from '../log.ts';
 import type { LoraOptions } from '../lora.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { type RunOptions, type RunResult, runTraining } from '../run.ts';
 import { scheduleSchema } from '../schedule.ts';
 import { referenceModes } from './group.ts';
-import { type Material, readMaterial } from './material.ts';
+import { type Material, materialFingerprint, readMaterial } from './material.ts';
 import { openMixture } from './mixture.ts';
 import { textTokens } from './plan.ts';
 import { attributions } from './sources.ts';
@@ -92,6 +94,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const { opened, profile, signal, onEvent } = request;
   using from = given.from === undefined ? null : await openAdapter(given.from, opened.file);
   const material = readOf(request, options, 'training');
+  const heldOut = readOf(request, options, 'held-out');
   for (const [set, counts] of Object.entries(material.counts)) {
     const described = Object.entries(counts).map(([what, number]) => `${number} ${what}`);
     request.onNotice?.(`${set}: ${described.join(', ')}`);
@@ -112,7 +115,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     memory: options.mode === 'memory' ? { profile, summaryTokens: options.summaryTokens } : null,
     kept: options.summaryTokens > 0 ? [options.summaryTokens] : options.learn,
     repeatPrompt: opened.repeatPrompt,
-    validation: validationOf(request, options),
+    validation: validationOf(request, options, heldOut),
     passTokens: 2048,
     // A text and the document-start token fill one; the others are packed.
     sequenceTokens: Math.max(options.contextTokens, textTokens) + 1,
@@ -125,6 +128,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
       profile: { ...profile },
       base: await opened.file.fingerprint(),
       from: from?.fingerprint ?? null,
+      data: materialFingerprint([material, heldOut]),
     },
     steps,
     schedule,
@@ -133,10 +137,18 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined ? {} : { onEvent }),
   });
+  request.onNotice?.(describeCut(request.run, options));
   if (!run.finished) return { run, path: null };
   const tensors = await adapterTensors(trainer);
   const card = await cardOf(request, options, material);
   return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
+}
+
+/** How many of the contexts so far lost their end: chats and sums do, where their answer does not fit as a whole. */
+function describeCut(run: string, { contexts, contextTokens }: Conversion): string {
+  const { steps } = courseOf(readRunLog(join(run, 'log.jsonl')));
+  const cut = steps.reduce((sum, step) => sum + (step.cut ?? 0), 0);
+  return `${cut} of ${steps.length * contexts} contexts were read to their first ${contextTokens} tokens only`;
 }
 
 /** Summary tokens are kept instead of chosen ones. */
@@ -176,8 +188,8 @@ function mixtureOf(
   });
 }
 
-function validationOf(request: ConvertRequest, options: Conversion) {
-  const stream = mixtureOf(request, options, readOf(request, options, 'held-out'), validationShape);
+function validationOf(request: ConvertRequest, options: Conversion, heldOut: Material) {
+  const stream = mixtureOf(request, options, heldOut, validationShape);
   return Array.from({ length: validationGroups }, (_, position) => stream.group(position));
 }
 

@@ -33,7 +33,7 @@ export interface ExampleOptions {
   readonly guard?: LeakageGuard;
 }
 
-/** Examples of one data set, and how many questions were left out, why. */
+/** Examples of one data set, and how many questions were left out, by reason. */
 export interface ExampleSet {
   readonly examples: readonly PassageExample[];
   /** The first answer does not lie in one chunk. */
@@ -42,6 +42,8 @@ export interface ExampleSet {
   readonly unanswerable: number;
   /** The passage occurs in what is held out. */
   readonly leaking: number;
+  /** What the form of the data set does not let be used, of both splits (`question-sets.ts`). */
+  readonly others: Readonly<Record<string, number>>;
 }
 
 /**
@@ -56,7 +58,9 @@ export function readExamples(
   options: ExampleOptions,
 ): ExampleSet {
   const examples: PassageExample[] = [];
-  const left = { cut: 0, unanswerable: 0, leaking: 0 };
+  const { questions, left: unusable } = readQuestionSet(folder, set);
+  const { unanswerable = 0, ...others } = unusable;
+  const left = { cut: 0, unanswerable, leaking: 0 };
   const passages = new Map<string, Passage>();
   const passageOf = (text: string): Passage => {
     const known = passages.get(text);
@@ -66,7 +70,7 @@ export function readExamples(
     passages.set(text, passage);
     return passage;
   };
-  for (const row of readQuestionSet(folder, set)) {
+  for (const row of questions) {
     if (isHeldOut(row) !== (options.split === 'held-out')) continue;
     const [target, ...others] = row.answers;
     if (target === undefined || target === '' || row.question.trim() === '') {
@@ -86,7 +90,7 @@ export function readExamples(
       examples.push({ set, title, question, answers: [target, ...others], reference });
     }
   }
-  return { examples, ...left };
+  return { examples, ...left, others };
 }
 
 /** No passage with more characters for a token is worth cutting to see whether it is one chunk. */
@@ -132,6 +136,6 @@ export const heldOutSets = ['squad-v1.1', 'squad-v2.0', 'xquad-en', 'policyqa', 
 
 /** A guard against every passage that is held out. */
 export function heldOutGuard(folder: string): LeakageGuard {
-  const rows = heldOutSets.flatMap((set) => readQuestionSet(folder, set).filter(isHeldOut));
+  const rows = heldOutSets.flatMap((set) => readQuestionSet(folder, set).questions.filter(isHeldOut));
   return guardAgainst(new Set(rows.map(({ passage }) => passage)));
 }

@@ -13,7 +13,7 @@ const policySites = new Set(heldOut.policySites);
 
 /** What decides whether a question is held out. */
 export interface HeldOutKey {
-  /** Name of its data set, as in `passages.ts`. */
+  /** Name of its data set, as in `question-sets.ts`. */
   readonly set: string;
   /** Article or site; data sets without either have ''. */
   readonly title: string;

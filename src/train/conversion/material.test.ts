@@ -59,6 +59,15 @@ describe('the material', () => {
     assert.deepEqual(counts['squad-v1.1'], { examples: 2, cut: 1, unanswerable: 1, leaking: 0, long: 0 });
     // The long passage is no single chunk; the other stands in a held-out article.
     assert.deepEqual(counts.boolq, { examples: 1, cut: 1, unanswerable: 0, leaking: 1, long: 0 });
+    const { quac, cuad, triviaqa, dolly_hhrlhf } = counts;
+    const none = { cut: 0, leaking: 0, long: 0 };
+    assert.deepEqual(quac, { ...none, examples: 2, unanswerable: 2, 'not in the passage': 0, repeated: 1 });
+    const clauses = { unanswerable: 1, 'of long clauses': 0, 'not in the passage': 1 };
+    assert.deepEqual(cuad, { ...none, examples: 1, ...clauses });
+    assert.deepEqual(counts['documents of openstax'], { documents: 2, short: 2, leaking: 0 });
+    assert.deepEqual(counts['documents of wiki_demo'], { documents: 1, short: 0, leaking: 1 });
+    assert.deepEqual(triviaqa, { exchanges: 1, unanswerable: 0, repeated: 1 });
+    assert.deepEqual(dolly_hhrlhf, { exchanges: 1, empty: 0 });
     // The same question about the same passage in three editions is one.
     const squad = questions.get('squad') ?? [];
     assert.deepEqual(
@@ -101,7 +110,7 @@ describe('the material', () => {
     assert.ok((counts['squad-v1.1']?.long ?? 0) > 0);
   });
 
-  it('names a file that is missing and a question about nothing', () => {
+  it('names a file that is missing, a question about nothing and a dialogue that is none', () => {
     assert.throws(() => readMaterial(`${folder.path}/none`, options), { code: 'not-found', message: /none/ });
     folder.write('broken/xquad/test-zh.contexts.jsonl.gz', lines([{ context_id: 'a', title: 'A', text: 'a' }]));
     folder.write(
@@ -111,6 +120,12 @@ describe('the material', () => {
     assert.throws(() => readQuestionSet(`${folder.path}/broken`, 'xquad-zh'), {
       code: 'damaged',
       message: /context z/,
+    });
+    const rows = [{ prompt: 'Title: Ann', answers: ['Rome'] }];
+    folder.write('broken/quac/sample1000.jsonl.gz', lines(rows));
+    assert.throws(() => readQuestionSet(`${folder.path}/broken`, 'quac'), {
+      code: 'damaged',
+      message: /sample1000\.jsonl\.gz, line 1: .*no dialogue/,
     });
   });
 });

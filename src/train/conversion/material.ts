@@ -1,4 +1,5 @@
 /** Everything that the mixture draws from, read from a folder of data sets and kept in memory. */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readJsonLines } from '../../json-lines.ts';
@@ -74,22 +75,52 @@ export function readMaterial(folder: string, options: MaterialOptions): Material
   const questions = new Map<QuestionFamily, readonly QuestionReference[]>();
   for (const [family, sets] of Object.entries(families) as [QuestionFamily, readonly QuestionSetName[]][]) {
     const examples = sets.flatMap((set) => {
-      const { examples: read, ...left } = readExamples(folder, set, options.tokenizer, {
+      const {
+        examples: read,
+        others,
+        ...left
+      } = readExamples(folder, set, options.tokenizer, {
         ...options,
         ...(guard === undefined ? {} : { guard }),
       });
       const fitting = read.filter(({ question, answers }) => fits(question, answers[0], options));
-      counts[set] = { examples: fitting.length, ...left, long: read.length - fitting.length };
+      counts[set] = { examples: fitting.length, ...left, long: read.length - fitting.length, ...others };
       return fitting;
     });
     const references = groupByReference(examples);
     if (references.length > 0) questions.set(family, references);
   }
   const documents = readDocuments(folder, options.split, guard);
-  const exchanges = options.split === 'training' ? readExchanges(folder) : new Map<ExchangeSource, Exchange[]>();
-  for (const [source, texts] of documents) counts[`documents of ${source}`] = { documents: texts.length };
-  for (const [source, read] of exchanges) counts[source] = { exchanges: read.length };
-  return { questions, documents, exchanges, counts };
+  const exchanges = options.split === 'training' ? readExchanges(folder) : new Map<ExchangeSource, Counted<Exchange>>();
+  for (const [source, { used, left }] of documents) {
+    counts[`documents of ${source}`] = { documents: used.length, ...left };
+  }
+  for (const [source, { used, left }] of exchanges) counts[source] = { exchanges: used.length, ...left };
+  return { questions, documents: usedOf(documents), exchanges: usedOf(exchanges), counts };
+}
+
+/** What is used of a source, and how much of it is not, by reason. */
+interface Counted<T> {
+  readonly used: readonly T[];
+  readonly left: Readonly<Record<string, number>>;
+}
+
+function usedOf<Source, T>(sources: ReadonlyMap<Source, Counted<T>>): Map<Source, readonly T[]> {
+  return new Map(Array.from(sources, ([source, { used }]) => [source, used]));
+}
+
+/** Of all that groups are drawn from: a run that goes on with other data is refused by it. */
+export function materialFingerprint(materials: readonly Material[]): string {
+  const hash = createHash('sha256');
+  for (const { questions, documents, exchanges } of materials) {
+    for (const sources of [questions, documents, exchanges]) {
+      for (const [source, items] of sources) {
+        hash.update(`${source} ${items.length}\n`);
+        for (const item of items) hash.update(`${JSON.stringify(item)}\n`);
+      }
+    }
+  }
+  return hash.digest('hex');
 }
 
 function fits(question: string, answer: string, options: MaterialOptions): boolean {
@@ -112,23 +143,24 @@ function groupByReference(examples: readonly PassageExample[]): QuestionReferenc
 
 const documentSchema = z.object({ text: z.string() });
 
-/** Long texts of the split; one that leaks is left out. */
-function readDocuments(folder: string, split: Split, guard: LeakageGuard | undefined): Map<string, string[]> {
-  const documents = new Map([['squad', readArticles(join(folder, 'squad/dev-v1.1.contexts.jsonl.gz'), split)]]);
+/** Long texts of the split; short ones and those that leak are left out. */
+function readDocuments(folder: string, split: Split, guard: LeakageGuard | undefined): Map<string, Counted<string>> {
+  const documents = new Map([['squad', longOf(readArticles(join(folder, 'squad/dev-v1.1.contexts.jsonl.gz'), split))]]);
   if (split === 'held-out') return documents;
-  const texts = (...path: string[]) =>
-    readJsonLines(join(folder, ...path), documentSchema).flatMap(({ text }) =>
-      text.length >= shortestDocument && guard?.leaks(text) !== true ? [text] : [],
-    );
-  const openstax = ['anatomy', 'biology'].flatMap((book) => texts('openstax_textbooks', `${book}.jsonl.gz`));
-  documents.set('openstax', openstax.map(withoutMarks));
-  documents.set('wiki_demo', texts('wiki_demo', 'all.jsonl.gz'));
+  const texts = (...path: string[]) => readJsonLines(join(folder, ...path), documentSchema).map(({ text }) => text);
+  const books = ['anatomy', 'biology'].flatMap((book) => texts('openstax_textbooks', `${book}.jsonl.gz`));
+  const openstax = longOf(books, guard);
+  documents.set('openstax', { ...openstax, used: openstax.used.map(withoutMarks) });
+  documents.set('wiki_demo', longOf(texts('wiki_demo', 'all.jsonl.gz'), guard));
   const contracts = readContexts(join(folder, 'cuad/contracts.contexts.jsonl.gz'));
-  documents.set(
-    'cuad',
-    contracts.map(({ text }) => text).filter((text) => text.length >= shortestDocument),
-  );
+  documents.set('cuad', longOf(contracts.map(({ text }) => text)));
   return documents;
+}
+
+function longOf(texts: readonly string[], guard?: LeakageGuard): Counted<string> {
+  const long = texts.filter((text) => text.length >= shortestDocument);
+  const used = long.filter((text) => guard?.leaks(text) !== true);
+  return { used, left: { short: texts.length - long.length, leaking: long.length - used.length } };
 }
 
 /** Characters; room for a reference and what follows it. */
@@ -149,27 +181,33 @@ function readArticles(file: string, split: Split): string[] {
     if (isHeldOut({ set: 'squad-v1.1', title, question: '' }) !== (split === 'held-out')) continue;
     articles.set(title, articles.has(title) ? `${articles.get(title)}\n\n${text}` : text);
   }
-  return [...articles.values()].filter((text) => text.length >= shortestDocument);
+  return [...articles.values()];
 }
 
 const taskSchema = z.object({ instruction: z.string(), input: z.string(), output: z.string() });
 
-function readExchanges(folder: string): Map<ExchangeSource, Exchange[]> {
-  const tasks = (...path: string[]): Exchange[] =>
-    readJsonLines(join(folder, ...path), taskSchema).flatMap(({ instruction, input, output }) =>
-      instruction.trim() === '' || output.trim() === ''
-        ? []
-        : [{ prompt: input === '' ? instruction : `${instruction}\n${input}`, answer: output.trim() }],
-    );
+function readExchanges(folder: string): Map<ExchangeSource, Counted<Exchange>> {
+  const tasks = (...path: string[]): Counted<Exchange> => {
+    const rows = readJsonLines(join(folder, ...path), taskSchema);
+    const used = rows.filter(({ instruction, output }) => instruction.trim() !== '' && output.trim() !== '');
+    return {
+      used: used.map(({ instruction, input, output }) => ({
+        prompt: input === '' ? instruction : `${instruction}\n${input}`,
+        answer: output.trim(),
+      })),
+      left: { empty: rows.length - used.length },
+    };
+  };
   const problems = readJsonLines(
     join(folder, 'gsm8k/train.jsonl.gz'),
     z.object({ question: z.string().min(1), solution: z.string().min(1) }),
   );
+  const sums = problems.map(({ question, solution }) => ({ prompt: question, answer: plainSolution(solution) }));
   return new Map([
     ['dolly_hhrlhf', tasks('dolly_hhrlhf', 'train_small1000.jsonl.gz')],
     ['self_instruct_seed', tasks('self_instruct_seed', 'seed_tasks.jsonl.gz')],
     ['triviaqa', readTrivia(folder)],
-    ['gsm8k', problems.map(({ question, solution }) => ({ prompt: question, answer: plainSolution(solution) }))],
+    ['gsm8k', { used: sums, left: {} }],
   ]);
 }
 
@@ -181,15 +219,20 @@ function plainSolution(solution: string): string {
     .trim();
 }
 
-function readTrivia(folder: string): Exchange[] {
+function readTrivia(folder: string): Counted<Exchange> {
   const schema = z.object({ question: z.string().min(1), answers: z.array(z.string()) });
   const rows = ['sm_sub3000', 'test_sub1000'].flatMap((part) =>
     readJsonLines(join(folder, 'triviaqa', `${part}.jsonl.gz`), schema),
   );
   const exchanges = new Map<string, Exchange>();
+  const left = { unanswerable: 0, repeated: 0 };
   for (const { question, answers } of rows) {
     const answer = answers[0]?.trim() ?? '';
-    if (answer !== '') exchanges.set(question, { prompt: question, answer });
+    if (answer === '') left.unanswerable++;
+    else {
+      if (exchanges.has(question)) left.repeated++;
+      exchanges.set(question, { prompt: question, answer });
+    }
   }
-  return [...exchanges.values()];
+  return { used: [...exchanges.values()], left };
 }

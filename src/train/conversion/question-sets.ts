@@ -13,7 +13,7 @@ import { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
 import { readJsonLines } from '../../json-lines.ts';
 
-/** Licences allow training on these and shipping what was trained; attribution stands in docs/training.md. */
+/** Licences allow training on these and shipping what was trained; attribution stands in `sources.ts`. */
 export const questionSets = [
   'squad-v1.1',
   'squad-v2.0',
@@ -41,12 +41,31 @@ export interface PassageQuestion {
   readonly start: number | null;
 }
 
+/** A data set as it was read. */
+export interface QuestionSet {
+  readonly questions: readonly PassageQuestion[];
+  /** How many of its questions cannot be used, by reason; of both splits. */
+  readonly left: Readonly<Record<string, number>>;
+}
+
 /**
  * Reads one data set.
  * @param folder where the data sets' folders are
  * @throws Memory3Error "not-found" or "damaged", naming file and line.
  */
-export function readQuestionSet(folder: string, set: QuestionSetName): PassageQuestion[] {
+export function readQuestionSet(folder: string, set: QuestionSetName): QuestionSet {
+  switch (set) {
+    case 'quac':
+      return readQuac(join(folder, 'quac/sample1000.jsonl.gz'));
+    case 'cuad':
+      return readCuad(join(folder, 'cuad'));
+    default:
+      return { questions: readQuestions(folder, set), left: {} };
+  }
+}
+
+/** Sets of which every row is a question. */
+function readQuestions(folder: string, set: Exclude<QuestionSetName, 'quac' | 'cuad'>): PassageQuestion[] {
   switch (set) {
     case 'squad-v1.1':
       return readSquadForm(set, join(folder, 'squad/dev-v1.1'));
@@ -65,10 +84,6 @@ export function readQuestionSet(folder: string, set: QuestionSetName): PassageQu
     case 'boolq':
       // Its validation part is for evaluation.
       return readBoolQ(join(folder, 'boolq/train.jsonl.gz'));
-    case 'quac':
-      return readQuac(join(folder, 'quac/sample1000.jsonl.gz'));
-    case 'cuad':
-      return readCuad(join(folder, 'cuad'));
   }
 }
 
@@ -88,13 +103,14 @@ function readSquadForm(set: QuestionSetName, path: string): PassageQuestion[] {
   const contexts = contextsById(contextsFile);
   return readJsonLines(questionsFile, questionSchema).map((row) => {
     const context = contexts.get(row.context_id);
-    if (context === undefined) {
-      const message = `${questionsFile} asks about context ${row.context_id}, which ${contextsFile} lacks.`;
-      throw new Memory3Error('damaged', message);
-    }
+    if (context === undefined) throw lackingContext(questionsFile, row.context_id, contextsFile);
     const { title, text: passage } = context;
     return { set, title, passage, question: row.question, answers: row.answers, start: row.answer_starts[0] ?? null };
   });
+}
+
+function lackingContext(file: string, context: string, contextsFile: string): Memory3Error {
+  return new Memory3Error('damaged', `${file} asks about context ${context}, which ${contextsFile} lacks.`);
 }
 
 /** Passages in SQuAD's form, in the order of their articles. */
@@ -136,23 +152,41 @@ function readBoolQ(file: string): PassageQuestion[] {
 const quacForm =
   /^Title: (?<title>.*)\n\nBackground: [\s\S]*?\n\nSection: .*\nContext: (?<passage>[\s\S]*?)\n\nQuestion: /;
 
-/** Questions of a dialogue ("Did he win?") get the article's title in front; the same turn of two dialogues is one question. */
-function readQuac(file: string): PassageQuestion[] {
-  const result = new Map<string, PassageQuestion>();
-  for (const { prompt, answers } of readJsonLines(file, z.object({ prompt: text, answers: z.array(text) }))) {
+const dialogueSchema = z.object({
+  prompt: text.transform((prompt, context) => {
     const form = quacForm.exec(prompt);
-    if (form?.groups === undefined) continue;
-    const { title = '', passage = '' } = form.groups;
-    for (const turn of prompt.slice(form[0].length).split('\n\nQuestion: ')) {
+    if (form?.groups !== undefined) {
+      const { title = '', passage = '' } = form.groups;
+      return { title, passage, turns: prompt.slice(form[0].length).split('\n\nQuestion: ') };
+    }
+    const message = 'it is no dialogue: title, background, section with its context, then questions';
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  }),
+  answers: z.array(text),
+});
+
+/** Questions of a dialogue ("Did he win?") get the article's title in front; the same turn of two dialogues is one question. */
+function readQuac(file: string): QuestionSet {
+  const result = new Map<string, PassageQuestion>();
+  const left = { unanswerable: 0, 'not in the passage': 0, repeated: 0 };
+  for (const { prompt, answers } of readJsonLines(file, dialogueSchema)) {
+    const { title, passage, turns } = prompt;
+    for (const turn of turns) {
       const [question = '', earlier] = turn.split('\nAnswer:');
       const right = earlier?.trim() || answers[0] || '';
       const start = passage.indexOf(right);
-      if (start < 0 || right === 'CANNOTANSWER') continue;
       const asked = `${title}: ${question.trim()}`;
-      result.set(`${asked}\n${passage}`, { set: 'quac', title, passage, question: asked, answers: [right], start });
+      const key = `${asked}\n${passage}`;
+      if (right === 'CANNOTANSWER') left.unanswerable++;
+      else if (start < 0) left['not in the passage']++;
+      else {
+        if (result.has(key)) left.repeated++;
+        result.set(key, { set: 'quac', title, passage, question: asked, answers: [right], start });
+      }
     }
   }
-  return [...result.values()];
+  return { questions: [...result.values()], left };
 }
 
 const clauseSchema = z.object({ context_id: text, category: text, clauses: z.array(text) });
@@ -162,22 +196,30 @@ const longestClause = 120;
 const contractWindow = 900;
 
 /** Short clauses that stand literally in their contract, with the text around them as the passage. */
-function readCuad(folder: string): PassageQuestion[] {
-  const contracts = contextsById(join(folder, 'contracts.contexts.jsonl.gz'));
-  const marked = readJsonLines(join(folder, 'clauses.jsonl.gz'), clauseSchema);
-  return marked.flatMap(({ context_id, category, clauses }) => {
+function readCuad(folder: string): QuestionSet {
+  const contractsFile = join(folder, 'contracts.contexts.jsonl.gz');
+  const clausesFile = join(folder, 'clauses.jsonl.gz');
+  const contracts = contextsById(contractsFile);
+  const questions: PassageQuestion[] = [];
+  const left = { unanswerable: 0, 'of long clauses': 0, 'not in the passage': 0 };
+  for (const { context_id, category, clauses } of readJsonLines(clausesFile, clauseSchema)) {
     const contract = contracts.get(context_id);
+    if (contract === undefined) throw lackingContext(clausesFile, context_id, contractsFile);
     const clause = clauses[0];
-    if (contract === undefined || clause === undefined || clause.length > longestClause) return [];
-    const at = contract.text.indexOf(clause);
-    if (at < 0) return [];
-    const from = contract.text.lastIndexOf(' ', Math.max(0, at - contractWindow / 3)) + 1;
-    const passage = contract.text.slice(from, from + contractWindow);
-    if (at + clause.length > from + passage.length) return [];
-    return [
-      { set: 'cuad', title: contract.title, passage, question: askFor(category), answers: [clause], start: at - from },
-    ];
-  });
+    if (clause === undefined) left.unanswerable++;
+    else if (clause.length > longestClause) left['of long clauses']++;
+    else {
+      const at = contract.text.indexOf(clause);
+      const from = contract.text.lastIndexOf(' ', Math.max(0, at - contractWindow / 3)) + 1;
+      const passage = contract.text.slice(from, from + contractWindow);
+      if (at < 0 || at + clause.length > from + passage.length) left['not in the passage']++;
+      else {
+        const question = askFor(category);
+        questions.push({ set: 'cuad', title: contract.title, passage, question, answers: [clause], start: at - from });
+      }
+    }
+  }
+  return { questions, left };
 }
 
 function askFor(category: string): string {

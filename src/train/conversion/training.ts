@@ -47,9 +47,10 @@ export class ConversionTraining implements Trainable {
   async step(rate: number): Promise<StepResult> {
     const { trainer, stream, kept } = this.#options;
     const count = kept[this.#position % kept.length] as number | 'all';
-    const result = await learn(trainer, this.#passes([stream.group(this.#position)], count), rate);
+    const group = stream.group(this.#position);
+    const result = await learn(trainer, this.#passes([group], count), rate);
     this.#position++;
-    return result;
+    return { ...result, cut: group.cut };
   }
 
   /** Mean loss of the held-out questions for each number of kept tokens. */
