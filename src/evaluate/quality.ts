@@ -8,6 +8,7 @@
  * compared with models that were trained alike without references and with references as text: each mode may have its own.
  */
 import { Memory3Error } from '../errors.ts';
+import { referencesAsText } from '../generate/prompt.ts';
 import { type Random, seededRandom } from '../generate/sampling.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { parseMemory, type Storage } from '../memory/format.ts';
@@ -212,11 +213,7 @@ async function plain(model: LanguageModel, items: readonly QuestionItem[]): Prom
 /** In any order: a model that was trained with the right reference first would only have to look there. */
 async function withText(model: LanguageModel, items: readonly QuestionItem[], random: Random): Promise<Prepared> {
   const { context } = await plain(model, items);
-  const prefixes = items.map(({ references }) =>
-    shuffle(references, random)
-      .map(({ text }) => `Reference: ${text}\n\n`)
-      .join(''),
-  );
+  const prefixes = items.map(({ references }) => referencesAsText(shuffle(references, random).map(({ text }) => text)));
   return { context, prefixes };
 }
 

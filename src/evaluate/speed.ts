@@ -9,6 +9,7 @@
 import type { StoredReference } from '../bank/bank.ts';
 import type { Answerer } from '../generate/answer.ts';
 import { answer } from '../generate/answer.ts';
+import { referencesAsText } from '../generate/prompt.ts';
 import { type MemoryRecall, recalledMemories } from '../generate/recall.ts';
 import { sample, samplingSchema, seededRandom } from '../generate/sampling.ts';
 import type { OpenedModel } from '../generate/workspace.ts';
@@ -211,7 +212,7 @@ async function measureRag(opened: OpenedModel, material: SpeedMaterial, times: T
   times.add('rag first token', firstToken);
   times.add('rag prompt tokens', count);
   const { hits } = await answerer.recall.find(material.question, recalledMemories);
-  const text = hits.map(({ reference }) => `Reference: ${reference.text}\n\n`).join('');
+  const text = referencesAsText(hits.map(({ reference }) => reference.text));
   const prompt = [opened.tokenizer.bosTokenId, ...opened.tokenizer.encode(text + material.question)];
   await using context = await ReadingContext.open(opened.model, { memory: null });
   await context.extend([prompt]);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { MemoryBank, NewReference, StoredReference } from '../bank/bank.ts';
 import { openBank } from '../bank/sqlite.ts';
 import { Memory3Error } from '../errors.ts';
+import { referencesAsText } from '../generate/prompt.ts';
 import { identityOf, type OpenedModel } from '../generate/workspace.ts';
 import { longestBody } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
@@ -58,11 +59,6 @@ export interface ThroughputSizes {
   readonly references: number;
 }
 
-/** A reference as text in a prompt. */
-export function referenceText(text: string): string {
-  return `Reference: ${text}\n\n`;
-}
-
 /** Prepares texts, and a bank in a temporary folder that is deleted when the material is disposed of. */
 export async function throughputMaterial(
   opened: OpenedModel,
@@ -89,7 +85,7 @@ export async function throughputMaterial(
   let bank = reopen();
   building.defer(() => bank[Symbol.dispose]());
   const references = [...bank.documents()].flatMap(({ id }) => bank.references(id));
-  const textTokens = references.map(({ text }) => opened.tokenizer.encode(referenceText(text)).length);
+  const textTokens = references.map(({ text }) => opened.tokenizer.encode(referencesAsText([text])).length);
   let used = 0;
   const resources = building.move();
   return {

@@ -12,7 +12,7 @@ import { type Embedder, openEmbedder } from '../retrieval/embedder.ts';
 import { saveModel } from '../train/scratch/save-model.ts';
 import { answerFlops, memoryShape } from './cost.ts';
 import { measureThroughput, type ThroughputOptions } from './throughput.ts';
-import { referenceText, throughputMaterial } from './throughput-material.ts';
+import { throughputMaterial } from './throughput-material.ts';
 
 async function withTinyModel(work: (opened: OpenedModel, embedder: Embedder) => Promise<void>): Promise<void> {
   using folder = temporaryFolder();
@@ -47,7 +47,7 @@ test('a bank in which no memory is found twice, and texts of the lengths asked f
     assert.notDeepEqual(material.texts[0], material.texts[1]);
     const lengths = [...material.bank.documents()]
       .flatMap(({ id }) => material.bank.references(id))
-      .map(({ text }) => opened.tokenizer.encode(referenceText(text)).length);
+      .map(({ text }) => opened.tokenizer.encode(`Reference: ${text}\n\n`).length);
     assert.equal(material.referenceTextTokens, lengths.reduce((sum, length) => sum + length, 0) / 8);
   });
 });

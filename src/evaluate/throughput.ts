@@ -16,6 +16,7 @@
  * once, with the whole question. llama.cpp's rows have no retrieval in them: their prompts are there already.
  */
 import { Memory3Error } from '../errors.ts';
+import { referencesAsText } from '../generate/prompt.ts';
 import { recalledMemories } from '../generate/recall.ts';
 import { sample, samplingSchema, seededRandom } from '../generate/sampling.ts';
 import type { OpenedModel } from '../generate/workspace.ts';
@@ -26,12 +27,7 @@ import { median } from '../quantile.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { answerFlops, memoryShape } from './cost.ts';
 import { canCompare, LlamaCpp, llamaInstallCommand } from './llama-cpp.ts';
-import {
-  referenceText,
-  type ThroughputMaterial,
-  type ThroughputText,
-  throughputMaterial,
-} from './throughput-material.ts';
+import { type ThroughputMaterial, type ThroughputText, throughputMaterial } from './throughput-material.ts';
 
 /** What an answer is given beside its question. */
 export type ThroughputMode =
@@ -227,7 +223,7 @@ async function ragPrompts(
     count,
   );
   return texts.map(({ prompt }, index) => {
-    const references = (found[index] ?? []).map(({ text }) => referenceText(text)).join('');
+    const references = referencesAsText((found[index] ?? []).map(({ text }) => text));
     return [bosTokenId, ...encode(references), ...prompt.slice(1)];
   });
 }

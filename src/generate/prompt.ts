@@ -49,12 +49,16 @@ function contentTokens(tokens: readonly number[], content: readonly boolean[], s
   return tokens.slice(start, end).filter((_, index) => content[start + index]);
 }
 
+/** References as the text in front of a question: in answers, in training and wherever something is measured. */
+export function referencesAsText(texts: readonly string[]): string {
+  return texts.map((text) => `Reference: ${text}\n\n`).join('');
+}
+
 /** The last message with references put before it as text: the prompt of retrieval-augmented generation. */
 export function withReferences(messages: readonly Message[], references: readonly string[]): Message[] {
   const last = messages.at(-1);
   if (last === undefined || references.length === 0) return [...messages];
-  const text = references.map((reference) => `Reference: ${reference}\n\n`).join('');
-  return [...messages.slice(0, -1), { ...last, content: text + last.content }];
+  return [...messages.slice(0, -1), { ...last, content: referencesAsText(references) + last.content }];
 }
 
 /**

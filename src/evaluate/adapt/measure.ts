@@ -11,6 +11,7 @@
  * answer depends on another.
  */
 import type { StoredReference } from '../../bank/bank.ts';
+import { referencesAsText } from '../../generate/prompt.ts';
 import type { MemoryRecall } from '../../generate/recall.ts';
 import { ReadingContext } from '../../memory/context.ts';
 import type { LanguageModel } from '../../memory/model.ts';
@@ -55,7 +56,7 @@ export async function measureAnswer(
   const recalls = arm === 'memory' || arm === 'rag';
   const hits = recalls ? (await recall.find(question, memories)).hits : [];
   const references = hits.map(({ reference }) => reference);
-  const before = arm === 'rag' ? references.map(({ text }) => `Reference: ${text}\n\n`).join('') : '';
+  const before = arm === 'rag' ? referencesAsText(references.map(({ text }) => text)) : '';
   const prompt = [tokenizer.bosTokenId, ...tokenizer.encode(`${before}${asked(question)}`)];
   const behind = [answers[0], ...(choices ?? [])].map((text) => tokenizer.encode(` ${text}`, { continuation: true }));
   const common = {

@@ -10,6 +10,7 @@
  * anybody else gets: a run that is resumed ends like one that was not.
  */
 import { Memory3Error } from '../../errors.ts';
+import { referencesAsText } from '../../generate/prompt.ts';
 import { ReadingContext } from '../../memory/context.ts';
 import type { LanguageModel } from '../../memory/model.ts';
 import { referenceTokens } from '../../memory/profile.ts';
@@ -153,7 +154,7 @@ async function prepare(
 ): Promise<Prepared> {
   const { task, mode } = measurement;
   const given = await referencesOf(parts, measurement, item);
-  const before = mode.kind === 'rag' ? given.references.map(({ text }) => `Reference: ${text}\n\n`).join('') : '';
+  const before = mode.kind === 'rag' ? referencesAsText(given.references.map(({ text }) => text)) : '';
   const asked = mode.gold ? withoutPassage(item) : item;
   return { item, ...given, sequences: encode(parts.tokenizer, task, asked, before, isBehind) };
 }

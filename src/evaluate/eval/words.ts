@@ -65,10 +65,10 @@ export function describeInterval({ low, high }: { readonly low: number; readonly
   return `${decimal(low)} to ${decimal(high)}`;
 }
 
-export function decimal(value: number): string {
-  return Number.isNaN(value) ? '-' : value.toFixed(3);
+export function decimal(value: number, digits = 3): string {
+  return Number.isNaN(value) ? '-' : value.toFixed(digits);
 }
 
-export function signed(value: number): string {
-  return `${value > 0 ? '+' : ''}${decimal(value)}`;
+export function signed(value: number, digits = 3): string {
+  return `${value > 0 ? '+' : ''}${decimal(value, digits)}`;
 }

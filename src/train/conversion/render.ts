@@ -8,9 +8,10 @@
  *   continuation    <bos> {60 tokens of text}                           weights on all of them
  *   text            <bos> {240 tokens of text}                          weights on all of them
  *
- * With references as text (mode "rag"), "Reference: {text}\n\n" for each stands before all that, or before the question in
- * the user's message: the forms in which `evaluate/quality.ts` and `generate/prompt.ts` write them.
+ * With references as text (mode "rag"), their text (`referencesAsText`) stands before all that, or before the question in the
+ * user's message: the forms of `evaluate/quality.ts` and of answers.
  */
+import { referencesAsText } from '../../generate/prompt.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../../model/chat-template.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { ContextKind, TrainingContext } from './group.ts';
@@ -43,17 +44,12 @@ export interface Rendered {
  */
 export function render(utterance: Utterance, references: readonly string[], renderer: Renderer): Rendered {
   const { tokenizer, contextTokens } = renderer;
-  const prefix = referencePrefix(references);
+  const prefix = referencesAsText(references);
   const { prompt, target } = promptAndTarget(utterance, prefix, renderer);
   const tokens = [...prompt, ...target];
   const room = contextTokens + (prefix === '' ? 0 : tokenizer.encode(prefix).length);
   const limit = utterance.form === 'text' ? tokens.length : room;
   return { tokens: tokens.slice(0, limit), first: Math.min(prompt.length, limit), cut: tokens.length > limit };
-}
-
-/** References as the text before a question. */
-export function referencePrefix(references: readonly string[]): string {
-  return references.map((text) => `Reference: ${text}\n\n`).join('');
 }
 
 /** A context whose weights sum to 1. */
