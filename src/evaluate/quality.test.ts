@@ -111,7 +111,7 @@ it('measures likelihoods of answers in every mode, and the size of memories', as
   assert.ok(bytes[0] < bytes[1] && bytes[2] < bytes[0] && bytes[3] < bytes[1]);
 });
 
-it('refuses questions with fewer references than it is to measure with, none at all, and summary tokens that are not there', async () => {
+it('refuses questions with too few references or none at all, too long ones, and summary tokens that are not there', async () => {
   using file = await openFamily('llama');
   await using device = new Device({ threads: 1 });
   const model = new LanguageModel(file, device);
@@ -127,6 +127,15 @@ it('refuses questions with fewer references than it is to measure with, none at 
     }).next();
   await assert.rejects(first(items), { code: 'usage', message: /few.*fewer than 5/ });
   await assert.rejects(first([]), { code: 'usage', message: /no question of few/ });
+  const long = items.map((one) => ({ ...one, references: Array.from({ length: 9 }, () => chunk(text.repeat(9))) }));
+  await assert.rejects(first(long, { references: [1, 9] }), {
+    code: 'too-long',
+    message: /question of few with 9 references as text takes \d{3,} tokens, more than the 256 .*--distractors/s,
+  });
+  await assert.rejects(first([item('WHY '.repeat(80), '1887')], { references: [1] }), {
+    code: 'too-long',
+    message: /question of few and its answer takes \d+ tokens, more than the 256/,
+  });
   const summary = { references: [1], scoring: 'summary' };
   await assert.rejects(first(items, summary), { code: 'usage', message: /this model has none/ });
 });

@@ -13,13 +13,14 @@ import { type Random, seededRandom } from '../generate/sampling.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
-import { type MemoryProfile, memoryLayers, type Scoring } from '../memory/profile.ts';
+import { type MemoryProfile, memoryLayers, referenceTokens, type Scoring } from '../memory/profile.ts';
 import { type EncodedReference, encodeReferences, keepTokens, summaryTokensFor } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
+import { counted } from '../page.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import { shuffle } from '../train/conversion/draw.ts';
 import type { QuestionItem } from './questions.ts';
-import { type ItemScore, scoreItems } from './score-items.ts';
+import { type ItemScore, longestReading, scoreItems } from './score-items.ts';
 import { type Share, shareOfGain } from './share.ts';
 
 export interface QualityRow {
@@ -78,7 +79,7 @@ export const qualityBatch = 16;
 /**
  * Measures every mode and profile on the same questions; rows come as they are finished.
  * @throws Memory3Error "usage" if a set has no questions or too few distractors, and for summary tokens of another number
- *   than the model has.
+ *   than the model has; "too-long" for a question that does not fit the model's context.
  */
 export async function* measureQuality(
   models: QualityModels,
@@ -92,6 +93,7 @@ export async function* measureQuality(
     if (items.some(({ references }) => references.length < most)) {
       throw new Memory3Error('usage', `Questions of ${name} have fewer than ${most} references.`);
     }
+    checkLengths(models, tokenizer, { name, items }, most);
   }
   const { scoring } = options;
   for (const keptTokens of options.kept) summaryTokensFor(models.memory, { scoring, keptTokens });
@@ -114,6 +116,27 @@ export async function* measureQuality(
     yield* measureMemories(models.memory, tokenizer, sets, layers, options, results);
     await models.memory.releaseSessions();
   }
+}
+
+/** Refuses questions that would be read beyond the positions that a model knows. @param most references of a question */
+function checkLengths(models: QualityModels, tokenizer: Tokenizer, { name, items }: QualitySet, most: number): void {
+  const check = (longest: number, room: number, what: string, remedy: string) => {
+    if (longest <= room) return;
+    const message = `A question of ${name} ${what} takes ${longest} tokens, more than the ${room} that the model can read.`;
+    throw new Memory3Error('too-long', message, { remedy });
+  };
+  const longest = (prefixOf: (item: QuestionItem) => string) =>
+    items.reduce((sum, item) => Math.max(sum, longestReading(tokenizer, item, prefixOf(item))), 0);
+  const other = 'Measure with other questions, or with a model of a longer context.';
+  const plain = longest(() => '');
+  check(plain, models.none.config.contextLength, 'and its answer', other);
+  check(plain, models.memory.config.contextLength - referenceTokens, 'and its answer, behind memories,', other);
+  check(
+    longest((item) => referencesAsText(firstReferences(item, most).references.map(({ text }) => text))),
+    models.rag.config.contextLength,
+    `with ${counted(most, 'reference', 'references')} as text`,
+    most === 1 ? other : 'Measure with fewer other references (--distractors).',
+  );
 }
 
 /** What a set's questions came to. */

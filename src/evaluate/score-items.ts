@@ -18,6 +18,19 @@ export interface ItemScore {
 /** Longest greedy answer, tokens. */
 const answerTokens = 32;
 
+/** The most tokens that a question takes: its prompt and the right answer or the model's own. */
+export function longestReading(tokenizer: Tokenizer, item: QuestionItem, prefix = ''): number {
+  return promptOf(tokenizer, item, prefix).length + Math.max(answerTokens, targetOf(tokenizer, item).length);
+}
+
+function promptOf(tokenizer: Tokenizer, { question }: QuestionItem, prefix: string): number[] {
+  return [tokenizer.bosTokenId, ...tokenizer.encode(`${prefix}Question: ${question}\nAnswer:`)];
+}
+
+function targetOf(tokenizer: Tokenizer, { answers }: QuestionItem): number[] {
+  return tokenizer.encode(` ${answers[0]}`, { continuation: true });
+}
+
 /**
  * Scores one batch.
  * @param context empty, as many sequences as there are items, with their memories in use
@@ -29,11 +42,8 @@ export async function scoreItems(
   items: readonly QuestionItem[],
   prefixes: readonly string[] = items.map(() => ''),
 ): Promise<ItemScore[]> {
-  const prompts = items.map(({ question }, i) => [
-    tokenizer.bosTokenId,
-    ...tokenizer.encode(`${prefixes[i]}Question: ${question}\nAnswer:`),
-  ]);
-  const targets = items.map(({ answers }) => tokenizer.encode(` ${answers[0]}`, { continuation: true }));
+  const prompts = items.map((item, index) => promptOf(tokenizer, item, prefixes[index] as string));
+  const targets = items.map((item) => targetOf(tokenizer, item));
   // The last token of a prompt is read twice: in front of the right answer, then in front of the model's own.
   const last = prompts.map((prompt) => prompt.slice(-1));
   await context.extend(prompts.map((prompt) => prompt.slice(0, -1)));
