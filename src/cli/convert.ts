@@ -20,6 +20,7 @@ import {
   type ModelFlags,
   modelOptions,
   number,
+  refuseIdle,
 } from './options.ts';
 import { showFetching } from './pull.ts';
 import { showTraining } from './training-progress.ts';
@@ -77,12 +78,18 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
         '--summary-tokens <n>',
         'learned tokens that are kept instead of chosen ones',
         shape.summaryTokens.unwrap(),
-      ).default(defaults.summaryTokens),
+      )
+        .default(defaults.summaryTokens)
+        .conflicts(['learn', 'kept', 'scoring']),
     )
     .addOption(number('--seed <n>', 'draws data and first weights', shape.seed.unwrap()).default(defaults.seed))
     .option('--recompute', 'computes each layer again for its gradient: a third of the memory, a third more time')
     .option('--results <file>', 'JSON Lines of `bench quality --json`, to stand in the card');
   addDeviceFlags(addProfileFlags(addOfflineFlag(command))).action(async (model: string, flags: ConvertFlags) => {
+    if (flags.mode !== 'memory') {
+      const why = `with --mode ${flags.mode} no memories are trained`;
+      refuseIdle(command, ['learn', 'summaryTokens'], why, 'train with --mode memory');
+    }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     const { data, run, out, mode, learn, steps, rate, rank, references, contexts, summaryTokens, seed } = flags;

@@ -1,6 +1,7 @@
 /** Flags that several commands share. Every value is checked when it is read, by the schema that the library uses. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
 import type { AdapterOptions } from '../generate/adapted-model.ts';
 import { type SamplingOptions, samplingSchema } from '../generate/sampling.ts';
 import type { OpenModelOptions, WorkspaceOptions } from '../generate/workspace.ts';
@@ -8,6 +9,22 @@ import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import type { ProfileChoice } from '../memory/choose-profile.ts';
 import { memoryProfileSchema, scorings, storages } from '../memory/profile.ts';
 import { type DeviceOptions, type ExecutionProvider, executionProviders } from '../runtime/device.ts';
+
+/**
+ * Refuses flags on the command line that would change nothing.
+ * @param names as `command.opts()` has them
+ * @param otherwise what makes them count
+ * @throws Memory3Error "usage"
+ */
+export function refuseIdle(command: Command, names: readonly string[], why: string, otherwise: string): void {
+  const idle = command.options.filter((option) => {
+    const name = option.attributeName();
+    return names.includes(name) && command.getOptionValueSource(name) === 'cli';
+  });
+  if (idle.length === 0) return;
+  const flags = idle.map(({ long }) => long).join(', ');
+  throw new Memory3Error('usage', `${flags}: ${why}.`, { remedy: `Leave it out, or ${otherwise}.` });
+}
 
 /** A flag whose value must satisfy a schema; a wrong value is an error that names flag and value. */
 export function checked(flags: string, description: string, schema: z.ZodType): Option {

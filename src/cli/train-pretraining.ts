@@ -23,7 +23,7 @@ import {
 import { scratchShapes } from '../train/scratch/new-model.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addDeviceFlags, type DeviceFlags, deviceOptions, kept, number } from './options.ts';
+import { addDeviceFlags, type DeviceFlags, deviceOptions, kept, number, refuseIdle } from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatCount, formatDuration, type Terminal } from './terminal.ts';
 import { showTraining } from './training-progress.ts';
@@ -218,6 +218,8 @@ function addMemoryFlags(command: Command): Command {
     );
 }
 
+const memoryFlags = ['layers', 'kept', 'scoring'];
+
 function memoryChoice({ layers, kept: keptTokens, scoring }: Pick<StageFlags, 'layers' | 'kept' | 'scoring'>) {
   const choice = { layers, keptTokens, scoring };
   return Object.fromEntries(Object.entries(choice).filter(([, value]) => value !== undefined)) as ProfileChoice;
@@ -240,6 +242,9 @@ function addWarmup(train: Command, interrupt: Interrupt): void {
     .addOption(number('--seed <n>', 'of the weights', z.int().min(0).max(0xffff_ffff)).default(1))
     .option('--memory', 'memories from the first step, which the paper advises against');
   addStageFlags(command, stageRates.first).action(async (flags: WarmupFlags) => {
+    if (flags.memory !== true) {
+      refuseIdle(command, memoryFlags, 'a warmup is without memories', 'train them from the first step with --memory');
+    }
     const model = { shape: scratchShapes[flags.shape], seed: flags.seed };
     const memory = flags.memory === true ? memoryChoice(flags) : null;
     const stepSequences = flags.sequences ?? stageDefaults.stepSequences;
@@ -259,7 +264,7 @@ function addContinual(train: Command, interrupt: Interrupt): void {
     .requiredOption('--from <folder>', 'the finished run to go on from')
     .requiredOption('--run <folder>', 'the run; one that is there is gone on with')
     .option('--corpus <folder>', 'where the corpus is now, if it has moved')
-    .option('--no-memory', 'without memories, for comparison');
+    .addOption(new Option('--no-memory', 'without memories, for comparison').conflicts(memoryFlags));
   addStageFlags(command, stageRates.next).action(async (flags: ContinualFlags) => {
     const { config } = readStage(flags.from);
     const common = {

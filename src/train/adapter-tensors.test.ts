@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { cardFor } from '../../test/support/adapter.ts';
+import { cardFor, randomTensors } from '../../test/support/adapter.ts';
 import { openFamily } from '../../test/support/families.ts';
 import { exactMemories, likelihoodsOf } from '../../test/support/reading.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { pretendTrained } from '../../test/support/trained.ts';
 import { mergeAdapter } from '../memory/adapted-model.ts';
 import { openAdapter, writeAdapter } from '../memory/adapter.ts';
+import type { AdapterCard } from '../memory/adapter-card.ts';
 import { LanguageModel } from '../memory/model.ts';
 import type { MemoryProfile } from '../memory/profile.ts';
 import { mergedWeights } from '../model/merged-weights.ts';
 import type { ModelFile } from '../model/open.ts';
+import type { TensorToWrite } from '../model/safetensors-writer.ts';
 import { Device } from '../runtime/device.ts';
-import { adapterTensors } from './adapter-tensors.ts';
+import { adapterState, adapterTensors } from './adapter-tensors.ts';
 import type { TrainingBatch } from './batch.ts';
 import { ModelTrainer } from './model-trainer.ts';
 
@@ -76,6 +78,37 @@ describe('the adapter of a trained model', () => {
       }
     });
   }
+
+  it('is not gone on from where a part of it would be lost', async () => {
+    const opened = async (tensors: ReadonlyMap<string, TensorToWrite>, profile: Partial<AdapterCard['profile']>) => {
+      const folder = temporaryFolder();
+      const card = await cardFor(file, { scale });
+      const whole = { ...card, profile: { ...card.profile, ...profile } };
+      writeAdapter(folder.path, whole, tensors, file.config);
+      return { folder, adapter: await openAdapter(folder.path, file) };
+    };
+    const lora = { rank: 2, scale, projections: ['q_proj'] } as const;
+    await using trainer = await ModelTrainer.open(file, device, { lora, longest: 64 });
+    const companions = await adapterTensors(trainer);
+    {
+      await using withSummary = await ModelTrainer.open(file, device, { lora, summaryTokens: 3, longest: 64 });
+      const profile = { scoring: 'summary', keptTokens: 3 } as const;
+      const { folder, adapter } = await opened(await adapterTensors(withSummary), profile);
+      using _ = folder;
+      using __ = adapter;
+      assert.throws(() => adapterState(adapter, trainer), { code: 'mismatch', message: /--summary-tokens 3/ });
+      assert.ok(adapterState(adapter, withSummary).tensors.size > 0);
+    }
+    for (const name of ['model.norm.weight', 'model.layers.0.mlp.down_proj.weight']) {
+      const { folder, adapter } = await opened(new Map([...companions, ...randomTensors(file, [name], 2, 0.1)]), {});
+      using _ = folder;
+      using __ = adapter;
+      assert.throws(() => adapterState(adapter, trainer), {
+        code: 'mismatch',
+        message: new RegExp(`"${name}".*\n.*--from`),
+      });
+    }
+  });
 
   it('is none where all weights were trained', async () => {
     await using trainer = await ModelTrainer.open(file, device, { lora: null, longest: 64 });

@@ -31,11 +31,14 @@ export async function adapterTensors(trainer: ModelTrainer): Promise<Map<string,
 
 /**
  * What a trainer begins with to go on from an adapter: its companions and summary tokens, an optimiser that knows nothing yet.
- * @throws Memory3Error "mismatch" if the adapter does not change what the trainer trains, in the same rank.
+ * @throws Memory3Error "mismatch" if the adapter does not change what the trainer trains, in the same rank, or if it has
+ *   parts that the trainer does not go on with.
  * @example
  * await trainer.restore(adapterState(adapter, trainer));
  */
-export function adapterState({ path, changes, summaryTokens }: Adapter, trainer: ModelTrainer): TrainingState {
+export function adapterState(adapter: Adapter, trainer: ModelTrainer): TrainingState {
+  const { path, changes, summaryTokens } = adapter;
+  refuseLoss(adapter, trainer);
   const known = new Map<string, TensorToWrite>();
   const scale = trainer.lora?.scale ?? 1;
   for (const name of changes.names) {
@@ -64,4 +67,25 @@ export function adapterState({ path, changes, summaryTokens }: Adapter, trainer:
     for (const part of ['mean', 'square']) tensors.set(`${part}:${name}`, { shape, data: zeros });
   }
   return { tensors, values: { updates: 0 } };
+}
+
+/** An adapter's parts that a trainer has no place for would be gone from what it learns. */
+function refuseLoss({ path, changes, summaryTokens }: Adapter, { trained }: ModelTrainer): void {
+  const names = new Set(trained.map(({ name }) => name));
+  const without = (part: string, remedy: string) =>
+    new Memory3Error('mismatch', `Training would go on without ${part} of the adapter ${path}.`, { remedy });
+  if (summaryTokens !== null && !names.has(trainerNames.summary)) {
+    const [count] = summaryTokens.shape;
+    const flags = `--summary-tokens ${count} (and --mode memory)`;
+    throw without(`the ${count} summary tokens`, `Train with ${flags}, or name another adapter with --from.`);
+  }
+  const lost = changes.names.find((name) => {
+    const change = changes.get(name);
+    return change?.difference !== undefined || (change?.lowRank !== undefined && !names.has(loraNames(name).a));
+  });
+  if (lost === undefined) return;
+  throw without(
+    `its change of "${lost}"`,
+    'Name an adapter with --from that has low-rank changes of the matrices only.',
+  );
 }

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { cardFor } from '../../../test/support/adapter.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { tinyShape } from '../../../test/support/tiny-trained.ts';
 import { addDocuments } from '../../generate/library.ts';
 import { openModel, openWorkspace } from '../../generate/workspace.ts';
 import { loraNames } from '../../graph/parameters.ts';
-import { type Adapter, openAdapter } from '../../memory/adapter.ts';
+import { type Adapter, openAdapter, summaryTokensName, writeAdapter } from '../../memory/adapter.ts';
 import { mergedWeights, mergeTensor } from '../../model/merged-weights.ts';
 import { openModelFile } from '../../model/open.ts';
 import { toDense } from '../../model/quantised.ts';
@@ -101,6 +102,16 @@ async function checkStacked(beneath: string, both: string, run: string): Promise
   }
 }
 
+/** An adapter of nothing but two summary tokens. */
+async function withSummaryTokens(path: string): Promise<string> {
+  using file = await openModelFile(common.model as string);
+  const profile = { layers: [1], keptTokens: 2, scoring: 'summary', storage: 'int8' } as const;
+  const card = await cardFor(file, { profile: { ...profile, layers: [1] } });
+  const shape = [2, file.config.hiddenSize];
+  const data = new Float32Array(2 * file.config.hiddenSize).fill(0.5);
+  return writeAdapter(path, card, new Map([[summaryTokensName, { shape, data }]]), file.config);
+}
+
 describe('fine-tuning', () => {
   it('makes adapters on adapters, and models, that are what was trained', async () => {
     const notices: string[] = [];
@@ -190,6 +201,9 @@ describe('fine-tuning', () => {
     for (const [options, settings, code, message] of cases) {
       await assert.rejects(fineTuneAnswers({ ...common, ...options, folder: run }, settings), { code, message });
     }
+    const adapter = await withSummaryTokens(join(folder.path, 'summary'));
+    const whole = fineTuneAnswers({ ...common, adapter, bank: null, folder: run }, { ...quick, lora: null });
+    await assert.rejects(whole, { code: 'usage', message: /summary tokens of random\.\n.*without --all-weights/ });
     const long = { chosen: 'no '.repeat(600), rejected: 'No.' };
     const validation = [folder.write('long.jsonl', lines([{ prompt: 'Too long?', ...long }]))];
     const ofPreferences = { ...common, data: [preferences], validation, folder: run };

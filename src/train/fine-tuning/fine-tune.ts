@@ -28,7 +28,7 @@ import {
   type RecalledBank,
 } from './opened.ts';
 import { encodePreference, type PreferencePair } from './preferences.ts';
-import { type SavedResult, saveResult } from './result.ts';
+import { checkResult, type SavedResult, saveResult } from './result.ts';
 import {
   defaultLength,
   type FineTuningSettings,
@@ -238,6 +238,7 @@ async function fineTune(
   const { folder, onNotice, onEvent, signal, device: deviceOptions = {} } = options;
   const { lora, recompute, decay, references, maxOverlap, batch, seed, rate, warmup, rounds } = settings;
   using model = await openFineTunedModel(options);
+  checkResult(model, lora === null);
   await using device = new Device(deviceOptions);
   await using bank =
     options.bank === null

@@ -8,6 +8,7 @@
  * full differences, which is as large as the model.
  */
 import { basename, join, resolve } from 'node:path';
+import { Memory3Error } from '../../errors.ts';
 import { loraNames } from '../../graph/parameters.ts';
 import { type Adapter, differenceName, summaryTokensName, writeAdapter } from '../../memory/adapter.ts';
 import type { AdapterCard } from '../../memory/adapter-card.ts';
@@ -15,6 +16,7 @@ import type { MemoryProfile } from '../../memory/profile.ts';
 import type { ModelFile } from '../../model/open.ts';
 import { toDense } from '../../model/quantised.ts';
 import type { TensorToWrite } from '../../model/safetensors-writer.ts';
+import type { TokenizerFiles } from '../scratch/byte-pair-encoding.ts';
 import { canSaveModel, saveModel } from '../scratch/save-model.ts';
 
 /** What the adapter's card says beside what is known. */
@@ -52,8 +54,8 @@ type Tensors = ReadonlyMap<string, TensorToWrite>;
  */
 export async function saveResult(run: string, tuned: FineTuned, card: ResultCard): Promise<SavedResult> {
   const { base, adapter, profile, loraScale, tensors } = tuned;
-  const tokenizer = base.tokenizerSource();
-  if (loraScale === null && tokenizer.kind === 'json' && canSaveModel(base.config)) {
+  const tokenizer = modelTokenizer(base);
+  if (loraScale === null && tokenizer !== null) {
     const path = join(run, 'model');
     saveModel(path, { config: base.config, tokenizer, chatTemplate: base.chatTemplate }, tensors);
     return { kind: 'model', path };
@@ -78,6 +80,25 @@ export async function saveResult(run: string, tuned: FineTuned, card: ResultCard
     base.config,
   );
   return { kind: 'adapter', path };
+}
+
+/**
+ * Refuses, before anything is trained, what could not be saved whole.
+ * @throws Memory3Error "usage" for all weights that become a model folder, with an adapter whose summary tokens it cannot hold
+ */
+export function checkResult({ base, adapter }: Pick<FineTuned, 'base' | 'adapter'>, allWeights: boolean): void {
+  if (!allWeights || adapter === null || adapter.summaryTokens === null || modelTokenizer(base) === null) return;
+  throw new Memory3Error(
+    'usage',
+    `All weights of ${base.name} become a model folder, which cannot hold the summary tokens of ${adapter.card.name}.`,
+    { remedy: 'Train companions (without --all-weights), or name another --adapter.' },
+  );
+}
+
+/** The tokenizer of a model that a folder can hold, or null. */
+function modelTokenizer(base: ModelFile): TokenizerFiles | null {
+  const tokenizer = base.tokenizerSource();
+  return tokenizer.kind === 'json' && canSaveModel(base.config) ? tokenizer : null;
 }
 
 /** Trained weights less those of the file, where they differ. */
