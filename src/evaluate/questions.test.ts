@@ -46,23 +46,38 @@ describe('questions', () => {
     }
   });
 
-  it('get distractors of other passages, and the same ones for the same seed', () => {
-    const contextsFile = folder.write('contexts.jsonl', lines(contexts));
+  it('get distractors of other passages, each another text, and the same ones for the same seed', () => {
+    const more = [
+      { context_id: 'c', title: 'Bees', text: 'Bees dance.' },
+      { context_id: 'd', title: 'Nothing', text: ' \n ' },
+      {
+        context_id: 'e',
+        title: 'Mill',
+        text: `${'The mill is old. '.repeat(3)}Its wheel is new, and it grinds all day.`,
+      },
+    ];
+    const contextsFile = folder.write('contexts.jsonl', lines([...contexts, ...more]));
     const questionsFile = folder.write('questions.jsonl', lines([question('1', '1887'), question('2', 'iron')]));
-    const read = (seed: number) =>
+    const read = (seed: number, distractors: number) =>
       readQuestions(contextsFile, questionsFile, tokenizer, {
         ...options,
-        distractors: 2,
+        distractors,
         limit: 1,
         random: seededRandom(seed),
       }).items;
-    const [item, ...more] = read(3);
-    assert.equal(more.length, 0);
-    assert.deepEqual(
-      item?.references.slice(1).map(({ text }) => text),
-      ['Bees dance.', 'Bees dance.'],
-    );
-    assert.deepEqual(read(3), [item]);
+    for (let seed = 0; seed < 20; seed++) {
+      const [item] = read(seed, 3);
+      const texts = item?.references.map(({ text }) => text) ?? [];
+      assert.equal(new Set(texts).size, 4);
+      assert.deepEqual(
+        texts.slice(1).filter((text) => text === 'Bees dance.'),
+        ['Bees dance.'],
+      );
+      assert.deepEqual(read(seed, 3), [item]);
+      // One of each passage first.
+      assert.ok(read(seed, 2)[0]?.references.some(({ text }) => text === 'Bees dance.'));
+    }
+    assert.throws(() => read(0, 9), { code: 'usage', message: /has only \d references of other passages, not 9/ });
   });
 
   it('cannot have distractors where there is one passage', () => {
@@ -71,7 +86,7 @@ describe('questions', () => {
     const one = { ...options, distractors: 1 };
     assert.throws(() => readQuestions(contextsFile, questionsFile, tokenizer, one), {
       code: 'usage',
-      message: /only one/,
+      message: /only 0 references of other passages, not 1/,
     });
   });
 

@@ -49,7 +49,7 @@ export interface QuestionOptions {
 
 /**
  * Reads questions and cuts their references.
- * @throws Memory3Error "not-found" or "damaged", naming file and line.
+ * @throws Memory3Error "not-found" or "damaged", naming file and line; "usage" if there are too few other references.
  */
 export function readQuestions(
   contextsFile: string,
@@ -72,9 +72,6 @@ export function readQuestions(
     return chunks;
   };
   const contextIds = [...contexts.keys()];
-  if (options.distractors > 0 && contextIds.length < 2) {
-    throw new Memory3Error('usage', `Distractors come from other passages, and ${contextsFile} has only one.`);
-  }
   const items: QuestionItem[] = [];
   let cut = 0;
   let unanswerable = 0;
@@ -90,12 +87,42 @@ export function readQuestions(
       cut++;
       continue;
     }
-    const references = [holder];
-    while (references.length <= options.distractors) {
-      const other = pick(contextIds, options.random);
-      if (other !== context_id) references.push(pick(cutContext(other), options.random));
+    const others = contextIds.filter((id) => id !== context_id);
+    const references = [holder, ...drawDistractors(holder, others, cutContext, options)];
+    if (references.length <= options.distractors) {
+      throw new Memory3Error(
+        'usage',
+        `${contextsFile} has only ${references.length - 1} references of other passages, not ${options.distractors}.`,
+        { remedy: 'Give it more passages, or ask for fewer distractors.' },
+      );
     }
     items.push({ question, answers: answers as [string, ...string[]], references });
   }
   return { items, cut, unanswerable };
+}
+
+/** Up to `distractors` chunks of other texts than each other's and `own`; one of each passage before a second of any. */
+function drawDistractors<Id>(
+  own: Chunk,
+  passages: readonly Id[],
+  chunksOf: (id: Id) => readonly Chunk[],
+  { distractors, random }: QuestionOptions,
+): Chunk[] {
+  if (distractors === 0) return [];
+  const drawn = new Map<string, Chunk>();
+  // A passage that had nothing new will have nothing new.
+  let passagesLeft = shuffle(passages, random);
+  while (passagesLeft.length > 0) {
+    const drawnFrom: Id[] = [];
+    for (const id of passagesLeft) {
+      if (drawn.size === distractors) return [...drawn.values()];
+      const left = chunksOf(id).filter(({ text }) => text !== own.text && !drawn.has(text));
+      if (left.length === 0) continue;
+      const chunk = pick(left, random);
+      drawn.set(chunk.text, chunk);
+      drawnFrom.push(id);
+    }
+    passagesLeft = drawnFrom;
+  }
+  return [...drawn.values()];
 }
