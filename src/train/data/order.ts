@@ -15,8 +15,6 @@ export interface SequenceOrder {
   readonly count: number;
   /** Index of the sequence of the n-th draw, n from 0. */
   index(draw: number): number;
-  /** How often all sequences were seen before the n-th draw. */
-  epoch(draw: number): number;
 }
 
 /** Rounds of the network; four make it look random to statistical tests, the others are cheap. */
@@ -36,13 +34,11 @@ export function sequenceOrder(seed: number, count: number): SequenceOrder {
     });
   }
   const half = Math.max(1, Math.ceil(Math.log2(count) / 2));
-  const epoch = (draw: number) => Math.floor(draw / count);
   return {
     count,
-    epoch,
     index(draw) {
       if (!Number.isSafeInteger(draw) || draw < 0) throw new Memory3Error('usage', `There is no draw ${draw}.`);
-      const key = mix(seed + Math.imul(mix(epoch(draw) + 1), 0x9e37_79b9));
+      const key = mix(seed + Math.imul(mix(Math.floor(draw / count) + 1), 0x9e37_79b9));
       let index = draw % count;
       do index = permute(index, half, key);
       while (index >= count);

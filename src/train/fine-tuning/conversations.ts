@@ -14,12 +14,10 @@ import { z } from 'zod';
 import { streamJsonLines } from '../../json-lines.ts';
 import type { Message } from '../../model/chat-template.ts';
 
-/** A round begins with a user's message behind another's and ends before the next such. */
+/** Of a longer conversation the last rounds are kept, and its system message. A round begins with a user's message behind another's and ends before the next such. */
 export interface RoundLimit {
   /** Default 8 (paper 6). */
   readonly rounds?: number;
-  /** Which rounds of a longer conversation are kept; default the last. A system message always stays. */
-  readonly keep?: 'first' | 'last';
 }
 
 /** What a conversation and a preference have in common. */
@@ -124,12 +122,12 @@ export async function* readConversations(
 }
 
 /**
- * Reads preferences. Of a longer conversation the last rounds are kept: the answers belong to them.
+ * Reads preferences.
  * @throws Memory3Error as `readConversations`.
  */
 export async function* readPreferences(
   files: readonly string[],
-  limit: Pick<RoundLimit, 'rounds'> = {},
+  limit: RoundLimit = {},
 ): AsyncGenerator<Preference, void> {
   for (const file of files) {
     for await (const { value, number } of streamJsonLines(file, preferenceSchema)) {
@@ -142,13 +140,12 @@ export async function* readPreferences(
 /** Cuts a conversation to whole rounds. */
 export function limitRounds(
   messages: readonly Message[],
-  { rounds = 8, keep = 'last' }: RoundLimit,
+  { rounds = 8 }: RoundLimit,
 ): { readonly messages: readonly Message[]; readonly cutRounds: number } {
   const starts = messages.flatMap(({ role }, index) =>
     role === 'user' && messages[index - 1]?.role !== 'user' ? [index] : [],
   );
   if (starts.length <= rounds) return { messages, cutRounds: 0 };
   const cutRounds = starts.length - rounds;
-  const kept = keep === 'last' ? messages.slice(starts[cutRounds]) : messages.slice(starts[0], starts[rounds]);
-  return { messages: [...messages.slice(0, starts[0]), ...kept], cutRounds };
+  return { messages: [...messages.slice(0, starts[0]), ...messages.slice(starts[cutRounds])], cutRounds };
 }

@@ -20,29 +20,24 @@ const packing = fc.record({
   chunks: fc.integer({ min: 1, max: 8 }),
   alignment: fc.integer({ min: 1, max: 8 }),
   window: fc.integer({ min: 1, max: 20 }),
-  tooLong: fc.constantFrom('leave-out' as const, 'cut' as const),
 });
 
 describe('packSamples', () => {
   it('loses nothing, splits nothing, and tells where everything is', async () => {
     await fc.assert(
-      fc.asyncProperty(packing, async ({ lengths, chunks, alignment, window, tooLong }) => {
+      fc.asyncProperty(packing, async ({ lengths, chunks, alignment, window }) => {
         const length = Math.max(2, chunks) * alignment;
         const samples = lengths.map((count, number) => sampleOf(number, count));
-        const windows = await pack(samples, { length, alignment, window, tooLong, paddingToken: 7 });
+        const windows = await pack(samples, { length, alignment, window, paddingToken: 7 });
         const isLong = (number: number) => (lengths[number] as number) > length;
         const long = lengths.flatMap((_, number) => (isLong(number) ? [number] : []));
         assert.deepEqual(
           windows.flatMap(({ leftOut }) => leftOut),
-          tooLong === 'leave-out' ? long : [],
-        );
-        assert.deepEqual(
-          windows.flatMap(({ cut }) => cut),
-          tooLong === 'cut' ? long : [],
+          long,
         );
         const found = new Map<number, { tokens: number[]; weights: number[] }>();
         for (const { sequences } of windows) {
-          for (const { tokens, weights, positions, segment, segments } of sequences) {
+          for (const { tokens, weights, segment, segments } of sequences) {
             assert.ok(segments.length > 0);
             const owned = new Set<number>();
             for (const [index, { sample, start, length: count }] of segments.entries()) {
@@ -53,25 +48,19 @@ describe('packSamples', () => {
                 weights: [...weights.subarray(start, start + count)],
               });
               for (let i = 0; i < count; i++) {
-                assert.equal(positions[start + i], i);
                 assert.equal(segment[start + i], index);
                 owned.add(start + i);
               }
             }
             for (let i = 0; i < length; i++) {
               if (owned.has(i)) continue;
-              assert.deepEqual([tokens[i], positions[i], segment[i], weights[i]], [7, 0, -1, 0]);
+              assert.deepEqual([tokens[i], segment[i], weights[i]], [7, -1, 0]);
             }
           }
         }
         for (const [number, { tokens, weights }] of samples.entries()) {
-          if (tooLong === 'leave-out' && isLong(number)) assert.ok(!found.has(number));
-          else {
-            assert.deepEqual(found.get(number), {
-              tokens: [...tokens.subarray(0, length)],
-              weights: [...weights.subarray(0, length)],
-            });
-          }
+          if (isLong(number)) assert.ok(!found.has(number));
+          else assert.deepEqual(found.get(number), { tokens: [...tokens], weights: [...weights] });
         }
       }),
       { numRuns: 300 },
@@ -94,12 +83,6 @@ describe('packSamples', () => {
     const [window] = await pack(samples, { length: 10 });
     const order = window?.sequences.map(({ segments }) => segments.map(({ sample }) => sample));
     assert.deepEqual(order, [[4], [1, 2], [3, 0]]);
-  });
-
-  it('leaves out what has no loss left after it was cut', async () => {
-    const long = { tokens: new Int32Array(9), weights: Float32Array.of(0, 0, 0, 0, 0, 0, 1, 1, 1) };
-    const [window] = await pack([long], { length: 6, tooLong: 'cut' });
-    assert.deepEqual(window, { sequences: [], leftOut: [0], cut: [] });
   });
 
   it('refuses options out of bounds, and a loss on a first token', async () => {

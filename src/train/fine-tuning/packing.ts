@@ -2,11 +2,10 @@
  * Packs samples into sequences of one length, so that short ones do not cost the computation of long ones.
  *
  *   tokens      a a a a a b b b _      two samples and padding
- *   positions   0 1 2 3 4 0 1 2 0
  *   segment     0 0 0 0 0 1 1 1 -1
  *
- * Positions restart in each sample, and a token sees only tokens of its own segment up to itself, so a packed sample computes what
- * it would alone. First-fit decreasing (Johnson 1973) over a window of samples: the longest first, each into the first
+ * Positions restart in each sample (`batch.ts`), and a token sees only tokens of its own segment up to itself, so a packed sample
+ * computes what it would alone. First-fit decreasing (Johnson 1973) over a window of samples: the longest first, each into the first
  * sequence that has room. That needs at most 11/9 of the least number of sequences. A window bounds what is held of a stream.
  *
  * With an alignment, samples start at multiples of it: training with memories reads sequences in chunks of 64 tokens,
@@ -23,8 +22,6 @@ export const packingOptionsSchema = z
     window: z.int().min(1).default(1024),
     /** Samples start at multiples of this. */
     alignment: z.int().min(1).default(1),
-    /** What becomes of a sample longer than a sequence: it is left out, or its first tokens are kept. Both are counted. */
-    tooLong: z.enum(['leave-out', 'cut']).default('leave-out'),
     /** Stands behind the last sample; it is seen by nothing and has no loss, so any token will do. */
     paddingToken: z.int().min(0).default(0),
   })
@@ -48,8 +45,6 @@ export interface Segment {
 
 export interface PackedSequence {
   readonly tokens: Int32Array<ArrayBuffer>;
-  /** From 0 in each sample; the trainer adds what the memories take. */
-  readonly positions: Int32Array<ArrayBuffer>;
   /** Index into `segments` of each token, -1 for padding. */
   readonly segment: Int32Array<ArrayBuffer>;
   readonly weights: Float32Array<ArrayBuffer>;
@@ -59,10 +54,8 @@ export interface PackedSequence {
 /** A window of samples, packed. */
 export interface PackedWindow {
   readonly sequences: readonly PackedSequence[];
-  /** Numbers of samples that were too long, or had no loss left after they were cut. */
+  /** Numbers of samples longer than a sequence. */
   readonly leftOut: readonly number[];
-  /** Numbers of samples that were cut and kept. */
-  readonly cut: readonly number[];
 }
 
 /**
@@ -89,17 +82,14 @@ export async function* packSamples<Sample extends PackableSample>(
 
 type CheckedOptions = z.output<typeof packingOptionsSchema>;
 
-interface Piece {
+interface Piece extends PackableSample {
   readonly sample: number;
-  readonly tokens: Int32Array;
-  readonly weights: Float32Array;
 }
 
 function packWindow(samples: readonly PackableSample[], firstNumber: number, options: CheckedOptions): PackedWindow {
-  const { length, alignment, tooLong } = options;
+  const { length, alignment } = options;
   const pieces: Piece[] = [];
   const leftOut: number[] = [];
-  const cut: number[] = [];
   for (const [index, { tokens, weights }] of samples.entries()) {
     const sample = firstNumber + index;
     if (weights.length !== tokens.length || tokens.length === 0 || weights[0] !== 0) {
@@ -107,14 +97,8 @@ function packWindow(samples: readonly PackableSample[], firstNumber: number, opt
         `sample ${sample} has ${tokens.length} tokens, ${weights.length} weights, the first ${weights[0]}`,
       );
     }
-    const isLong = tokens.length > length;
-    const kept = weights.subarray(0, length);
-    if (isLong && (tooLong === 'leave-out' || kept.every((weight) => weight === 0))) {
-      leftOut.push(sample);
-      continue;
-    }
-    if (isLong) cut.push(sample);
-    pieces.push({ sample, tokens: tokens.subarray(0, length), weights: kept });
+    if (tokens.length > length) leftOut.push(sample);
+    else pieces.push({ sample, tokens, weights });
   }
   pieces.sort((a, b) => b.tokens.length - a.tokens.length || a.sample - b.sample);
   const bins: { free: number; readonly pieces: Piece[] }[] = [];
@@ -127,12 +111,11 @@ function packWindow(samples: readonly PackableSample[], firstNumber: number, opt
     bin.pieces.push(piece);
     bin.free -= Math.ceil(piece.tokens.length / alignment) * alignment;
   }
-  return { sequences: bins.map((bin) => sequenceOf(bin.pieces, options)), leftOut, cut };
+  return { sequences: bins.map((bin) => sequenceOf(bin.pieces, options)), leftOut };
 }
 
 function sequenceOf(pieces: readonly Piece[], { length, alignment, paddingToken }: CheckedOptions): PackedSequence {
   const tokens = new Int32Array(length).fill(paddingToken);
-  const positions = new Int32Array(length);
   const segment = new Int32Array(length).fill(-1);
   const weights = new Float32Array(length);
   const segments: Segment[] = [];
@@ -142,9 +125,8 @@ function sequenceOf(pieces: readonly Piece[], { length, alignment, paddingToken 
     tokens.set(piece.tokens, start);
     weights.set(piece.weights, start);
     segment.fill(index, start, start + count);
-    for (let i = 0; i < count; i++) positions[start + i] = i;
     segments.push({ sample: piece.sample, start, length: count });
     start += Math.ceil(count / alignment) * alignment;
   }
-  return { tokens, positions, segment, weights, segments };
+  return { tokens, segment, weights, segments };
 }

@@ -2,14 +2,13 @@
  * Preferences as pairs of training samples (Rafailov et al. 2023, Direct Preference Optimization): the same prompt with the answer
  * that is preferred and with the other. The loss compares log-likelihoods summed over answer tokens; those have the weight 1.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { type ChatEncoding, encodeConversation, type TrainingSample } from './chat-examples.ts';
 import type { Preference } from './conversations.ts';
 
 export interface PreferencePair {
   readonly chosen: TrainingSample;
   readonly rejected: TrainingSample;
-  /** Tokens at the start that both have: what a model has to read only once. */
-  readonly sharedTokens: number;
   /** Both are the same, so nothing is preferred and the gradient is 0. */
   readonly identical: boolean;
 }
@@ -27,9 +26,5 @@ export function encodePreference(encoding: ChatEncoding, preference: Preference)
       origin: preference.origin,
     }),
   ) as [TrainingSample, TrainingSample];
-  let sharedTokens = 0;
-  const shorter = Math.min(chosen.tokens.length, rejected.tokens.length);
-  while (sharedTokens < shorter && chosen.tokens[sharedTokens] === rejected.tokens[sharedTokens]) sharedTokens++;
-  const identical = sharedTokens === chosen.tokens.length && sharedTokens === rejected.tokens.length;
-  return { chosen, rejected, sharedTokens, identical };
+  return { chosen, rejected, identical: isDeepStrictEqual(chosen.tokens, rejected.tokens) };
 }

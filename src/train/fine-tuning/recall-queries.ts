@@ -8,26 +8,32 @@ import type { TrainingSample } from './chat-examples.ts';
  * `generate/prompt.ts` a text has no template words, and a chunk of fewer than 64 tokens or without content
  * takes the last 64 content tokens up to its end. Empty where there is no content so far.
  *
- * @param answers whether a chunk's text holds what the sample teaches to say. The paper's training searches with the whole chunk (4.1);
- *   without, a chunk knows only what a prompt would know when it is answered.
- * @example recallQueries(sample, tokenizer, { answers: false }) // ["Who wrote it?", "Who wrote it?"]
+ * Two things are not as in an answer. A prompt's chunks begin behind the template's opening; here they begin with the
+ * sample, since samples are packed in whole chunks, so their borders lie an opening's length earlier. And an answer recalls
+ * every 64 tokens with what it has said; here a chunk leaves out the answers of which it teaches a part, or it would find what
+ * is yet to be said.
+ *
+ * @example recallQueries(sample, tokenizer) // ["Who wrote it?", "Who wrote it?"]
  */
-export function recallQueries(
-  { tokens, weights, content }: TrainingSample,
-  tokenizer: Tokenizer,
-  { answers }: { readonly answers: boolean },
-): string[] {
+export function recallQueries({ tokens, weights, content }: TrainingSample, tokenizer: Tokenizer): string[] {
+  const ends = answerEnds(weights);
   const queries: string[] = [];
-  const isText = (i: number): boolean => content[i] === 1 && (answers || weights[i] === 0);
-  /** Numbers of content tokens so far. */
-  const before: number[] = [];
   for (let start = 0; start < tokens.length; start += chunkTokens) {
     const end = Math.min(start + chunkTokens, tokens.length);
-    const already = before.length;
-    for (let i = start; i < end; i++) if (isText(i)) before.push(i);
-    const isWhole = end - start === chunkTokens && before.length > already;
-    const chosen = isWhole ? before.slice(already) : before.slice(-chunkTokens);
+    const known: number[] = [];
+    for (let i = 0; i < end; i++) if (content[i] === 1 && (ends[i] as number) <= start) known.push(i);
+    const own = known.filter((i) => i >= start);
+    const chosen = end - start === chunkTokens && own.length > 0 ? own : known.slice(-chunkTokens);
     queries.push(tokenizer.decode(chosen.map((i) => tokens[i] as number)).trim());
   }
   return queries;
+}
+
+/** For each token of an answer that is learned where that answer ends; 0 for all others. */
+function answerEnds(weights: TrainingSample['weights']): Uint32Array {
+  const ends = new Uint32Array(weights.length);
+  for (let i = weights.length - 1; i >= 0; i--) {
+    if (weights[i] !== 0) ends[i] = ends[i + 1] || i + 1;
+  }
+  return ends;
 }

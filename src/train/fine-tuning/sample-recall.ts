@@ -1,11 +1,11 @@
 /**
- * The references that fine-tuning samples see: of each chunk of 64 tokens the five that its text recalls, as when the model
- * answers (paper 3.1).
+ * The references that fine-tuning samples see: of each chunk of 64 tokens the five that its text recalls, nearly as when the
+ * model answers (paper 3.1; `recall-queries.ts` says what differs).
  *
  * Pretraining (paper 4.1) finds one reference for each chunk and lets it see those of the four chunks before it too, which
  * is five at a fifth of the cost, in documents of thousands of tokens. Chats are short: most have one to three chunks, of which the
  * first would see a single reference, while an answer is always given with five. So here each chunk has its own five. It costs less than
- * it seems: an answer's chunks ask with what the user said, as long as the answer itself is left out, and find the same.
+ * it seems: an answer's chunks ask with what was said before it, and find the same.
  *
  * No sample gets a reference that gives it away: an overlap (Eq. 6) above 0.9 with the sample is refused, and the next
  * one is looked at.
@@ -50,8 +50,6 @@ export interface SampleRecallOptions {
   readonly search?: SearchMode;
   /** A reference that overlaps more with a sample is refused; default 0.9. */
   readonly maxOverlap?: number;
-  /** Whether a chunk also asks with what the sample teaches to say; default false. */
-  readonly answers?: boolean;
 }
 
 /** How many more candidates are looked at than are wanted, for those that the guard refuses. */
@@ -65,7 +63,7 @@ export class BankRecall implements SampleRecall {
 
   constructor(parts: SampleRecallParts, options: SampleRecallOptions = {}) {
     this.#parts = parts;
-    this.#options = { references: recalledMemories, search: 'hybrid', maxOverlap: 0.9, answers: false, ...options };
+    this.#options = { references: recalledMemories, search: 'hybrid', maxOverlap: 0.9, ...options };
   }
 
   /** Of all samples so far: chunks with references, chunks without, references that the guard refused. */
@@ -77,7 +75,7 @@ export class BankRecall implements SampleRecall {
   async recall(samples: readonly TrainingSample[]): Promise<ChunkReferences> {
     const { tokenizer, embedder } = this.#parts;
     const longest = samples.reduce((a, b) => (b.tokens.length > a.tokens.length ? b : a));
-    const queries = recallQueries(longest, tokenizer, { answers: this.#options.answers });
+    const queries = recallQueries(longest, tokenizer);
     // Neighbouring chunks often ask with the same text.
     const texts = [...new Set(queries)].filter((text) => text !== '');
     const vectors = texts.length === 0 ? [] : await embedder.embedQueries(texts);
