@@ -43,6 +43,8 @@ interface PrepareFlags extends DeviceFlags {
   readonly data: readonly string[];
   readonly knowledge?: readonly string[];
   readonly knowledgeShare?: number;
+  readonly good?: readonly string[];
+  readonly leastQuality: number;
   readonly out: string;
   readonly tokenizer?: string;
   readonly vocabulary: number;
@@ -63,6 +65,7 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
   const command = newCommand(train, 'prepare', 'tokenizer, corpus, knowledge and references from texts', [
     'train prepare --data texts/ "more/*.jsonl.gz" --out corpus',
     'train prepare --data texts/ --knowledge encyclopaedia/ --out corpus',
+    'train prepare --data crawl/ --good books/ --out corpus',
   ])
     .requiredOption('--data <files...>', 'files, folders or globs: JSON Lines or plain text, also gzipped')
     .option('--knowledge <files...>', 'texts that become references and are not trained on')
@@ -72,6 +75,17 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
         `share of the documents of --data that become references and are not trained on (default: ${defaultKnowledgeShare}, with --knowledge 0)`,
         shape.knowledgeShare,
       ),
+    )
+    .option(
+      '--good <files...>',
+      'good texts, in the languages of --data: documents that are too unlike them are left out',
+    )
+    .addOption(
+      number(
+        '--least-quality <p>',
+        'how probably a document must be like those and not like their corruptions',
+        shape.leastQuality,
+      ).default(defaults.leastQuality),
     )
     .requiredOption('--out <folder>', 'where all of it goes')
     .option('--tokenizer <folder>', 'tokenizer.json and tokenizer_config.json (default: one is trained)')
@@ -89,12 +103,15 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
     .option('--title-field <name>', 'field of JSON Lines that holds the title')
     .option('--id-field <name>', 'field of JSON Lines that names the document');
   addDeviceFlags(command).action(async (flags: PrepareFlags) => {
+    if (flags.good === undefined) {
+      refuseIdle(command, ['leastQuality'], 'there are no good texts to compare with', 'name some with --good');
+    }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
     using progress = phases(terminal);
     await using device = new Device(deviceOptions(flags));
-    const { data, knowledge, tokenizer, textField, titleField, idField } = flags;
+    const { data, knowledge, good, tokenizer, textField, titleField, idField } = flags;
     const reading: ReaderOptions = {
       ...(textField === undefined ? {} : { textField }),
       ...(titleField === undefined ? {} : { titleField }),
@@ -104,6 +121,8 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
       folder: flags.out,
       documents: () => readDocuments(data, reading),
       ...(knowledge === undefined ? {} : { knowledge: () => readDocuments(knowledge, reading) }),
+      ...(good === undefined ? {} : { good: () => readDocuments(good, reading) }),
+      leastQuality: flags.leastQuality,
       ...(tokenizer === undefined ? {} : { tokenizer: readTokenizerFolder(tokenizer) }),
       knowledgeShare: flags.knowledgeShare ?? (knowledge === undefined ? defaultKnowledgeShare : 0),
       vocabularySize: flags.vocabulary,
@@ -114,7 +133,7 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
       onProgress: ({ phase, done, total }) => progress.update(phase, done, total),
       signal,
     });
-    terminal.result(summary, () => describePrepared(summary));
+    terminal.result(summary, () => describePrepared(summary, good !== undefined));
   });
 }
 
@@ -135,7 +154,7 @@ function phases(terminal: Terminal) {
   };
 }
 
-function describePrepared(summary: Awaited<ReturnType<typeof prepareTraining>>): string {
+function describePrepared(summary: Awaited<ReturnType<typeof prepareTraining>>, classified: boolean): string {
   const { report, knowledge, vocabularySize } = summary;
   const part = ({ documents, tokens, sequences }: typeof report.train) =>
     `${formatCount(documents)} documents, ${formatCount(tokens)} tokens, ${formatCount(sequences)} sequences`;
@@ -143,7 +162,7 @@ function describePrepared(summary: Awaited<ReturnType<typeof prepareTraining>>):
   const lines = [
     `train       ${part(report.train)}`,
     `validation  ${part(report.validation)}`,
-    `left out    ${rules} documents by rules, ${duplicates} duplicates, ${lowQuality} of low quality`,
+    `left out    ${rules} documents by rules, ${duplicates} duplicates${classified ? `, ${lowQuality} of low quality` : ''}`,
     `tokenizer   ${formatCount(vocabularySize)} tokens`,
   ];
   if (report.validation.sequences === 0) lines.push('no validation sequence: models cannot be measured on this corpus');

@@ -51,15 +51,7 @@ interface Features {
   readonly values: Float32Array;
 }
 
-const savedSchema = z.strictObject({
-  format: z.literal('memory3-quality-classifier'),
-  version: z.literal(1),
-  bias: z.number(),
-  /** The weights, f32, little-endian, in base64. */
-  weights: z.base64(),
-});
-
-/** Tells good texts from bad ones. Made by `trainClassifier` or `readClassifier`. */
+/** Tells good texts from bad ones. Made by `trainClassifier`. */
 export class QualityClassifier {
   readonly #weights: Float32Array;
   readonly #bias: number;
@@ -77,29 +69,6 @@ export class QualityClassifier {
       passages.reduce((sum, passage) => sum + probability(this.#weights, this.#bias, passage), 0) / passages.length
     );
   }
-
-  /** What `readClassifier` reads. */
-  toJSON(): z.infer<typeof savedSchema> {
-    const bytes = Buffer.from(this.#weights.buffer, this.#weights.byteOffset, this.#weights.byteLength);
-    return { format: 'memory3-quality-classifier', version: 1, bias: this.#bias, weights: bytes.toString('base64') };
-  }
-}
-
-/**
- * Reads a saved classifier.
- * @param saved what `JSON.parse` made of the file
- * @param name the file, for errors
- * @throws Memory3Error "damaged" if it is none.
- */
-export function readClassifier(saved: unknown, name: string): QualityClassifier {
-  const parsed = savedSchema.safeParse(saved);
-  const bytes = parsed.success ? Buffer.from(parsed.data.weights, 'base64') : null;
-  if (!parsed.success || bytes?.length !== places * 4) {
-    const reason = parsed.success ? 'it has another number of weights' : z.prettifyError(parsed.error);
-    throw new Memory3Error('damaged', `${name} is no quality classifier: ${reason}`);
-  }
-  const weights = Float32Array.from({ length: places }, (_, place) => bytes.readFloatLE(place * 4));
-  return new QualityClassifier(weights, parsed.data.bias);
 }
 
 /**

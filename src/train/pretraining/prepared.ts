@@ -21,6 +21,7 @@ import { longestBody } from '../../memory/profile.ts';
 import { openTokenizer } from '../../model/open-tokenizer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
+import { corruptedExamples, trainClassifier } from '../data/classifier.ts';
 import { addKnowledge, type KnowledgeParts, openKnowledge } from '../data/knowledge.ts';
 import { type Corpus, type CorpusReport, openCorpus, prepareCorpus } from '../data/pipeline.ts';
 import type { TextDocument } from '../data/readers.ts';
@@ -41,6 +42,8 @@ export const prepareSettingsSchema = z.strictObject({
   knowledgeShare: z.number().min(0).lt(1).default(0),
   /** A reference that overlaps more with a sequence is refused (Eq. 6). */
   maxOverlap: z.number().min(0).max(1).default(0.9),
+  /** With good texts to compare with: a document that is good with a smaller probability is left out. */
+  leastQuality: z.number().min(0).max(1).default(0.5),
 });
 
 export interface PrepareOptions extends z.input<typeof prepareSettingsSchema> {
@@ -49,6 +52,8 @@ export interface PrepareOptions extends z.input<typeof prepareSettingsSchema> {
   readonly documents: () => Documents;
   /** Further texts that only become references. */
   readonly knowledge?: () => Documents;
+  /** Good texts: a small classifier learns to tell them from what becomes of them when they are corrupted (paper 4.2). */
+  readonly good?: () => Documents;
   /** Default: one is trained on all texts. */
   readonly tokenizer?: TokenizerFiles;
   /** Opened when it is needed: not where there is no knowledge. */
@@ -58,7 +63,7 @@ export interface PrepareOptions extends z.input<typeof prepareSettingsSchema> {
 }
 
 export interface PrepareProgress {
-  readonly phase: 'tokenizer' | 'corpus' | 'knowledge' | 'train references' | 'validation references';
+  readonly phase: 'tokenizer' | 'quality' | 'corpus' | 'knowledge' | 'train references' | 'validation references';
   /** Documents, or sequences. */
   readonly done: number;
   readonly total: number | null;
@@ -93,7 +98,7 @@ export type PreparedSummary = z.output<typeof preparedSchema>;
 export async function prepareTraining(
   options: PrepareOptions,
 ): Promise<PreparedSummary & { readonly report: CorpusReport }> {
-  const { folder, documents, knowledge, openEmbedder, onProgress, signal, tokenizer: given, ...rest } = options;
+  const { folder, documents, knowledge, good, openEmbedder, onProgress, signal, tokenizer: given, ...rest } = options;
   const { vocabularySize, ...settings } = checkOptions(prepareSettingsSchema, rest);
   const paths = pathsIn(folder);
   onDisk(folder, () => {
@@ -116,11 +121,22 @@ export async function prepareTraining(
   writeTokenizer(folder, files);
   const tokenizer = openTokenizer(files);
   const isKnowledge = ({ text }: TextDocument) => shareOf(text) < settings.knowledgeShare;
+  const quality =
+    good === undefined
+      ? null
+      : {
+          classifier: trainClassifier(corruptedExamples(await Array.fromAsync(textsOf(counted('quality', good()))))),
+          least: settings.leastQuality,
+        };
   const report = await prepareCorpus(
     filtered(counted('corpus', documents()), (document) => !isKnowledge(document)),
     tokenizer,
     folder,
-    { sequenceLength: settings.sequenceLength, validation: settings.validation },
+    {
+      sequenceLength: settings.sequenceLength,
+      validation: settings.validation,
+      ...(quality === null ? {} : { quality }),
+    },
   );
   const summary: PreparedSummary = {
     vocabularySize: tokenizer.vocabularySize,
