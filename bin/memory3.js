@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const neededMajor = 24;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -23,7 +23,8 @@ if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
   process.on('warning', (warning) => {
     if (warning.name !== 'ExperimentalWarning') printWarning?.call(process, warning);
   });
-  const { main } = await import(program);
+  // As a URL: on Windows a path like C:\… would be read as the scheme "c".
+  const { main } = await import(pathToFileURL(program).href);
   await main(process.argv);
 } else {
   const own = join(root, 'node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
