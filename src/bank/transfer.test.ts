@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -57,6 +66,25 @@ describe('a bank as one file', () => {
       readdirSync(folder).filter((name) => name.endsWith('.tmp')),
       [],
     );
+  });
+
+  it('replaces an earlier export, and nothing else', async () => {
+    const target = path.join(folder, 'export target');
+    await exportBank(source, target);
+    await exportBank(source, target);
+    // An export that was cut off is one nevertheless.
+    writeFileSync(target, readFileSync(target).subarray(0, -9));
+    await exportBank(source, target);
+    const bank = path.join(folder, 'target of mistake');
+    copyFileSync(source, bank);
+    for (const content of [readFileSync(source), 'my notes', gzipSync('my notes\n'), '']) {
+      writeFileSync(bank, content);
+      await assert.rejects(exportBank(source, bank), isError('usage', /is not an exported bank/));
+      assert.deepEqual(readFileSync(bank), Buffer.from(content));
+    }
+    await assert.rejects(exportBank(source, source), isError('usage', /is not an exported bank/));
+    mkdirSync(path.join(folder, 'a folder'));
+    await assert.rejects(exportBank(source, path.join(folder, 'a folder')), isError('usage', /is not an exported bank/));
   });
 
   it('is tested as a whole before anything is stored', async () => {

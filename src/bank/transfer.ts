@@ -10,7 +10,7 @@
  * Every line is streamed: neither side holds more than one document with its vectors, or one memory, at a time.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, renameSync, rmSync } from 'node:fs';
+import { createReadStream, createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -62,10 +62,13 @@ export interface TransferCounts {
 }
 
 /**
- * Writes the whole bank into `file`. Nobody can write the bank meanwhile; a failure leaves no file and no half file.
- * @throws Memory3Error "not-found", "locked", "damaged", "disk"; "mismatch" if documents are pending after a rewrite
+ * Writes the whole bank into `file`, in the place of an earlier export that lies there. Nobody can write the bank
+ * meanwhile; a failure leaves no half file, and what was there.
+ * @throws Memory3Error "usage" if `file` is anything but an export; "not-found", "locked", "damaged", "disk"; "mismatch"
+ * if documents are pending after a rewrite
  */
 export async function exportBank(bankPath: string, file: string): Promise<TransferCounts> {
+  await checkTarget(file);
   using cleanUp = new DisposableStack();
   const bank = cleanUp.use(openBank(bankPath, { mode: 'read' }));
   if (canWriteBeside(bankPath)) cleanUp.use(lockForWriting(bankPath));
@@ -85,6 +88,24 @@ export async function exportBank(bankPath: string, file: string): Promise<Transf
     rmSync(temporary, { force: true });
   }
   return { documents, references, memories };
+}
+
+/** What lies at the target of an export is replaced, so it may be nothing but an export: not a bank, not a document. */
+async function checkTarget(file: string): Promise<void> {
+  const there = statSync(file, { throwIfNoEntry: false });
+  if (there === undefined || (there.isFile() && (await isExport(file)))) return;
+  throw new Memory3Error('usage', `${file} exists and is not an exported bank: it would be overwritten.`, {
+    remedy: 'Name another file, or remove this one first.',
+  });
+}
+
+async function isExport(file: string): Promise<boolean> {
+  try {
+    for await (const { kind } of checkedLines(file)) return kind === 'memory3-bank';
+  } catch (error) {
+    if (!(error instanceof Memory3Error && error.code === 'damaged')) throw error;
+  }
+  return false;
 }
 
 export interface ImportResult extends TransferCounts {
