@@ -196,6 +196,25 @@ describe('JSON Lines', () => {
     ]);
   });
 
+  it('a line with the name of an earlier one is skipped: it would replace that one', async () => {
+    const lines = ['{"id": "3", "text": "a"}', '{"id": "x", "text": "b"}', '{"text": "c"}', '{"id": "x", "text": "d"}'];
+    lines.push('{"id": 3, "text": "e"}', '{"id": "y", "text": " "}', '{"id": "y", "text": "f"}');
+    await writeFile(join(folder, 'twice.jsonl'), lines.join('\n'));
+    const path = join(folder, 'twice.jsonl');
+    const sources = await read(['twice.jsonl']);
+    assert.deepEqual(
+      sources.map((source) => ('name' in source ? source.name : source.skipped)),
+      [`${path}#3`, `${path}#x`, `${path}:3`, `${path}:4`, `${path}:5`, `${path}:6`, `${path}#y`],
+    );
+    const reasons = [2, 3, 4].map((index) => reasonOf(sources[index] as Source));
+    assert.match(
+      reasons[0] as string,
+      /^without "id" its name is its line's number, "3", which already names line 1 of/,
+    );
+    assert.match(reasons[1] as string, /^its "id" is "x", which already names line 2 of .*twice\.jsonl/);
+    assert.match(reasons[2] as string, /^its "id" is "3", which already names line 1/);
+  });
+
   it('names file and line of each fault and goes on', async () => {
     const lines = [
       '{"text": "ok"}',

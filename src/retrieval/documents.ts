@@ -136,19 +136,47 @@ function emptyReason(mediaType: MediaType): string {
 
 async function* readJsonLines(name: string, stream: Readable, options: SourceOptions): AsyncGenerator<Source, void> {
   let number = 0;
+  /** The line of each id: two documents of one name would replace each other in the bank. */
+  const lines = new Map<string, number>();
   try {
     for await (const bytes of linesOf(stream)) {
       number++;
-      const source = lineToSource(name, number, bytes, options);
-      if (source !== null) yield source;
+      const line = lineToSource(name, number, bytes, options);
+      if (line === null) continue;
+      if ('skipped' in line) {
+        yield line;
+        continue;
+      }
+      const earlier = lines.get(line.id);
+      if (earlier === undefined) {
+        lines.set(line.id, number);
+        yield line.document;
+      } else {
+        const { idField = 'id' } = options;
+        const named = line.hasId ? `its "${idField}" is` : `without "${idField}" its name is its line's number,`;
+        const taken = `${JSON.stringify(line.id)}, which already names line ${earlier} of ${name}`;
+        yield { skipped: `${name}:${number}`, reason: `${named} ${taken}; give each line an "${idField}" of its own` };
+      }
     }
   } catch (error) {
     yield { skipped: name, reason: fileFault(error) };
   }
 }
 
+interface NamedLine {
+  readonly document: SourceDocument;
+  readonly id: string;
+  /** Whether the line says its id; its number stands for it else. */
+  readonly hasId: boolean;
+}
+
 /** A line's document, or null for an empty line. */
-function lineToSource(name: string, number: number, bytes: Uint8Array, options: SourceOptions): Source | null {
+function lineToSource(
+  name: string,
+  number: number,
+  bytes: Uint8Array,
+  options: SourceOptions,
+): NamedLine | SkippedSource | null {
   const skip = (reason: string): SkippedSource => ({ skipped: `${name}:${number}`, reason });
   let value: unknown;
   try {
@@ -165,7 +193,8 @@ function lineToSource(name: string, number: number, bytes: Uint8Array, options: 
   const { textField = 'text', titleField = 'title', idField = 'id' } = options;
   const text = fields.get(textField);
   const title = fields.get(titleField) ?? null;
-  const id = fields.get(idField) ?? number;
+  const ownId = fields.get(idField) ?? null;
+  const id = ownId ?? number;
   if (typeof text !== 'string') {
     return skip(`its field "${textField}" is not a text; it has the fields ${[...fields.keys()].join(', ')}`);
   }
@@ -175,7 +204,8 @@ function lineToSource(name: string, number: number, bytes: Uint8Array, options: 
   if (text.trim() === '') return skip(`there is no text in its field "${textField}"`);
   // JSON can name half a character by itself ("\ud83d"); UTF-8, in which everything is stored, cannot.
   if (!text.isWellFormed()) return skip(`its field "${textField}" has half a surrogate pair`);
-  return { name: `${name}#${id}`, title, mediaType: mediaTypes.text, text };
+  const document = { name: `${name}#${id}`, title, mediaType: mediaTypes.text, text };
+  return { document, id: String(id), hasId: ownId !== null };
 }
 
 /** Why a file could not be read, for errors of the file system only. */
