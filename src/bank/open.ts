@@ -69,10 +69,11 @@ export function openForReading(bankPath: string): DatabaseSync {
       const failure = bankError(bankPath, error);
       if (!(failure instanceof Memory3Error) || failure.code !== 'disk' || canWriteBeside(bankPath)) throw failure;
       // SQLite shares a WAL file's index in a file beside it, which cannot be made in this folder.
-      if ((statSync(`${bankPath}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) {
-        throw new Memory3Error('disk', `${bankPath} was not closed, and its folder cannot be written.`, {
+      if (logBytes(bankPath) > 0) {
+        throw new Memory3Error('disk', `${bankPath} has a log (-wal) beside it, and its folder cannot be written.`, {
           cause: error,
-          remedy: `Run \`memory3 stats ${bankPath}\` once as a user who can write the folder.`,
+          remedy:
+            'Let a user who can write the folder write the bank once (`memory3 add`, `remove` or `import`): that merges the log into the file.',
         });
       }
       // Nobody has it open, and nobody can write it from here: all of it is in the one file.
@@ -87,6 +88,11 @@ export function openForReading(bankPath: string): DatabaseSync {
     database.close();
     throw error;
   }
+}
+
+/** Size of SQLite's log beside the bank, which may hold commits that are not in the file yet. */
+export function logBytes(bankPath: string): number {
+  return statSync(`${bankPath}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 export function canWriteBeside(bankPath: string): boolean {

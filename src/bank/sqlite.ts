@@ -30,6 +30,7 @@ import {
   type BankState,
   canWriteBeside,
   checkSchema,
+  logBytes,
   makeFolderOf,
   openForReading,
   openForWriting,
@@ -286,10 +287,7 @@ class SqliteBank implements MemoryBank {
         references: reference.rows,
         memories: memory.rows,
         memoryBytes: memory.bytes,
-        fileBytes: ['', '-wal'].reduce(
-          (sum, end) => sum + (statSync(this.path + end, { throwIfNoEntry: false })?.size ?? 0),
-          0,
-        ),
+        fileBytes: (statSync(this.path, { throwIfNoEntry: false })?.size ?? 0) + logBytes(this.path),
         identity: this.identity,
       };
     });

@@ -6,7 +6,7 @@ import { newCommand, terminalOf } from './command.ts';
 import { addBankFlag, type BankFlags } from './options.ts';
 
 export function addExport(program: Command): void {
-  const command = newCommand(program, 'export <file>', 'write a whole bank into one file (gzip, JSON Lines)', [
+  const command = newCommand(program, 'export <file>', 'back up a whole bank into one file (gzip, JSON Lines)', [
     'export notes.jsonl.gz --bank notes',
   ]);
   addBankFlag(command).action(async (file: string, flags: BankFlags & { json?: boolean }) => {

@@ -1,5 +1,6 @@
 /** `memory3 verify`: read every row of a bank and its index; exit code 4 if something is wrong. */
 import type { Command } from 'commander';
+import { logBytes } from '../bank/open.ts';
 import { openBank } from '../bank/sqlite.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
@@ -9,7 +10,7 @@ import { addBankFlag, type BankFlags } from './options.ts';
 export function addVerify(program: Command): void {
   const command = newCommand(program, 'verify [bank]', 'read every row of a bank and its index, name what is damaged', [
     'verify',
-    'verify notes && cp ~/.local/share/memory3/banks/notes.memory3 /backup',
+    'verify notes && memory3 export /backup/notes.jsonl.gz --bank notes',
   ]);
   addBankFlag(command).action((name: string | undefined, flags: BankFlags & { json?: boolean }) => {
     const terminal = terminalOf(flags);
@@ -20,11 +21,17 @@ export function addVerify(program: Command): void {
       problems++;
       terminal.result(problem, () => `${terminal.colours.red(problem.where)}: ${problem.what}`);
     }
-    terminal.result({ path, problems }, () =>
+    const inLog = logBytes(path);
+    terminal.result({ path, problems, logBytes: inLog }, () =>
       problems === 0
         ? `${path} is sound.`
         : `${path}: ${problems} problems. Restore a copy or an export, or add the documents to a new bank.`,
     );
+    if (inLog > 0) {
+      terminal.notice(
+        `${path}-wal may hold what is not in the file yet, so a copy of the file alone is no backup: use "memory3 export".`,
+      );
+    }
     if (problems > 0) process.exitCode = exitCodes.damaged;
   });
 }
