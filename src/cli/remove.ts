@@ -4,6 +4,7 @@ import { openBank } from '../bank/sqlite.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
+import { findDocument } from './find-document.ts';
 import { addBankFlag, type BankFlags } from './options.ts';
 
 export function addRemove(program: Command): void {
@@ -14,7 +15,8 @@ export function addRemove(program: Command): void {
   addBankFlag(command).action((names: string[], flags: BankFlags & { json?: boolean }) => {
     const terminal = terminalOf(flags);
     using bank = openBank(bankPath(flags.bank), { mode: 'write' });
-    for (const name of names) {
+    for (const given of names) {
+      const name = findDocument(bank, given)?.name ?? given;
       const removed = bank.removeDocument(name);
       terminal.result({ name, removed }, () => (removed ? `removed ${name}` : `not there: ${name}`));
       if (!removed) process.exitCode = exitCodes['not-found'];

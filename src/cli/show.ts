@@ -6,6 +6,7 @@ import { openBank } from '../bank/sqlite.ts';
 import { Memory3Error } from '../errors.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
+import { findDocument } from './find-document.ts';
 import { addBankFlag, type BankFlags, number } from './options.ts';
 import { formatBytes, type Terminal } from './terminal.ts';
 
@@ -33,7 +34,7 @@ export function addShow(program: Command): void {
 }
 
 function showDocument(bank: MemoryBank, name: string, withText: boolean, terminal: Terminal): void {
-  const document = bank.document(name);
+  const document = findDocument(bank, name)?.document;
   if (document === undefined) {
     throw new Memory3Error('not-found', `The bank has no document "${name}".`, {
       remedy: 'memory3 list shows their names.',
