@@ -45,6 +45,11 @@ export function bankError(path: string, error: unknown): unknown {
   return error;
 }
 
+/** Whether an error says that this process cannot write the bank now: somebody else does, or no permission, no space. */
+export function isUnwritable(error: unknown): boolean {
+  return error instanceof Memory3Error && (error.code === 'locked' || error.code === 'disk');
+}
+
 /** @returns the error for bytes of the bank that are not what was written. */
 export function damaged(path: string, what: string, cause?: unknown): Memory3Error {
   return new Memory3Error('damaged', `The bank ${path} is damaged: ${what}.`, {

@@ -257,21 +257,60 @@ describe('opening', () => {
     assert.deepEqual(problems(reader), []);
   });
 
-  it('reads in a folder that cannot be written', { skip: process.platform === 'win32' }, () => {
-    const bankPath = path.join(mkdtempSync(path.join(folder, 'read-only-')), 'bank');
-    fill(bankPath);
-    const script = `
+  /** Runs `script` as somebody who owns neither the bank nor its folder; returns what it printed. */
+  const asSomebody = (bankPath: string, script: string): string => {
+    const started = `
       const { openBank } = await import(${JSON.stringify(import.meta.resolve('./sqlite.ts'))});
+      const { exportBank } = await import(${JSON.stringify(import.meta.resolve('./transfer.ts'))});
+      const bankPath = ${JSON.stringify(bankPath)};
       if (process.getuid() === 0) process.setuid(65534);
-      using bank = openBank(${JSON.stringify(bankPath)}, { mode: 'read' });
-      console.log(bank.stats().references, bank.searchWords('otters', 1).length, [...bank.verify()].length,
-        bank.tryPutMemories([{ referenceId: 1, bytes: new Uint8Array(1) }]));`;
-    const parent = path.dirname(bankPath);
+      ${script}`;
+    const child = spawnSync(process.execPath, ['--input-type=module', '-e', started], { encoding: 'utf8' });
+    assert.equal(child.stderr, '');
+    return child.stdout;
+  };
+  const ownFolder = (): string => {
     chmodSync(folder, 0o755);
-    chmodSync(parent, 0o555);
-    const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-    assert.equal(child.stdout, '14 1 0 false\n', child.stderr);
-    chmodSync(parent, 0o755);
+    return mkdtempSync(path.join(folder, 'own-'));
+  };
+  const readAll = `
+    using bank = openBank(bankPath, { mode: 'read' });
+    console.log(bank.stats().references, bank.searchWords('otters', 1).length, [...bank.verify()].length,
+      bank.tryPutMemories([{ referenceId: 1, bytes: new Uint8Array(1) }]));`;
+  const posixOnly = { skip: process.platform === 'win32' };
+
+  it('reads in a folder that cannot be written', posixOnly, () => {
+    const bankPath = path.join(ownFolder(), 'bank');
+    fill(bankPath);
+    chmodSync(path.dirname(bankPath), 0o555);
+    assert.equal(asSomebody(bankPath, readAll), '14 1 0 false\n');
+    chmodSync(path.dirname(bankPath), 0o755);
+  });
+
+  it('in such a folder says who can merge a log that was left', posixOnly, () => {
+    const bankPath = path.join(ownFolder(), 'bank');
+    fill(bankPath);
+    const left = path.join(ownFolder(), 'bank');
+    using writer = writeBank(bankPath);
+    writer.putDocument(documentOf('in the log', 'One. Two.'));
+    for (const end of ['', '-wal']) copyFileSync(bankPath + end, left + end);
+    chmodSync(path.dirname(left), 0o555);
+    const open = "try { openBank(bankPath, { mode: 'read' }); } catch (error) { console.log(error.code, error.message); }";
+    assert.match(asSomebody(left, open), /^disk .* has a log .*\n.*memory3 add/);
+    chmodSync(path.dirname(left), 0o755);
+    writeBank(left)[Symbol.dispose]();
+    assert.equal(asSomebody(left, readAll), '16 1 0 false\n');
+  });
+
+  it('reads, recalls and exports a bank whose files belong to somebody else', posixOnly, () => {
+    for (const foreign of ['', '.lock']) {
+      const bankPath = path.join(ownFolder(), 'bank');
+      fill(bankPath);
+      for (const end of ['', '.lock']) chmodSync(bankPath + end, end === foreign ? 0o444 : 0o666);
+      chmodSync(path.dirname(bankPath), 0o777);
+      const script = `${readAll}\nconsole.log((await exportBank(bankPath, bankPath + '.gz')).documents);`;
+      assert.equal(asSomebody(bankPath, script), '14 1 0 false\n5\n', `${foreign} of somebody else`);
+    }
   });
 });
 

@@ -23,7 +23,7 @@ import type {
 } from './bank.ts';
 import { contentHash } from './checksum.ts';
 import { checkDocument, compareWith, namesOf, removeName, storeDocument } from './documents.ts';
-import { damaged, named } from './failure.ts';
+import { damaged, isUnwritable, named } from './failure.ts';
 import { checkIdentity } from './identity.ts';
 import { lockForWriting } from './lock.ts';
 import {
@@ -209,20 +209,18 @@ class SqliteBank implements MemoryBank {
   }
 
   tryPutMemories(memories: readonly NewMemory[]): boolean {
-    if (this.writable) {
-      this.#putMissing(memories);
-      return true;
-    }
-    if (!canWriteBeside(this.path)) return false;
-    let writer: MemoryBank;
     try {
-      writer = openBank(this.path, { mode: 'write', identity: this.identity });
+      if (this.writable) {
+        this.#putMissing(memories);
+        return true;
+      }
+      if (!canWriteBeside(this.path)) return false;
+      using writer = openBank(this.path, { mode: 'write', identity: this.identity });
+      return writer.tryPutMemories(memories);
     } catch (error) {
-      if (error instanceof Memory3Error && error.code === 'locked') return false;
+      if (isUnwritable(error)) return false;
       throw error;
     }
-    using bank = writer;
-    return bank.tryPutMemories(memories);
   }
 
   *coldReferences(): IterableIterator<number> {

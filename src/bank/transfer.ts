@@ -21,7 +21,6 @@ import type { MemoryBank, NewDocument, NewReference, PutOutcome } from './bank.t
 import { bankError } from './failure.ts';
 import { identitySchema } from './identity.ts';
 import { lockForWriting } from './lock.ts';
-import { canWriteBeside } from './open.ts';
 import { checkNonePending } from './rewrite.ts';
 import { openBank } from './sqlite.ts';
 import { toBytes, toFloats } from './tables.ts';
@@ -63,7 +62,7 @@ export interface TransferCounts {
 
 /**
  * Writes the whole bank into `file`, in the place of an earlier export that lies there. Nobody can write the bank
- * meanwhile; a failure leaves no half file, and what was there.
+ * meanwhile if this process may take its lock; a failure leaves no half file, and what was there.
  * @throws Memory3Error "usage" if `file` is anything but an export; "not-found", "locked", "damaged", "disk"; "mismatch"
  * if documents are pending after a rewrite
  */
@@ -71,7 +70,12 @@ export async function exportBank(bankPath: string, file: string): Promise<Transf
   await checkTarget(file);
   using cleanUp = new DisposableStack();
   const bank = cleanUp.use(openBank(bankPath, { mode: 'read' }));
-  if (canWriteBeside(bankPath)) cleanUp.use(lockForWriting(bankPath));
+  try {
+    cleanUp.use(lockForWriting(bankPath));
+  } catch (error) {
+    // Who may only read the bank may export it.
+    if (!(error instanceof Memory3Error && error.code === 'disk')) throw error;
+  }
   const { pending, documents, references, memories } = bank.stats();
   checkNonePending(bankPath, pending);
   const temporary = `${file}.${process.pid}.tmp`;
