@@ -84,12 +84,19 @@ export function rewriteBank(bankPath: string, identity: BankIdentity): Rewrite {
   });
 }
 
+/** What is wrong with a bank while documents wait for their references, and what to do; null if none does. */
+export function pendingFault(bankPath: string, pending: number): { what: string; remedy: string } | null {
+  if (pending === 0) return null;
+  return {
+    what: `${pending} documents of ${bankPath} wait for being written again.`,
+    remedy: `Run \`memory3 rewrite ${bankPath}\` to the end.`,
+  };
+}
+
 /** @throws Memory3Error "mismatch" while documents wait for their references: the bank is not whole. */
 export function checkNonePending(bankPath: string, pending: number): void {
-  if (pending === 0) return;
-  throw new Memory3Error('mismatch', `${pending} documents of ${bankPath} wait for being written again.`, {
-    remedy: `Run \`memory3 rewrite ${bankPath}\` to the end.`,
-  });
+  const fault = pendingFault(bankPath, pending);
+  if (fault !== null) throw new Memory3Error('mismatch', fault.what, { remedy: fault.remedy });
 }
 
 function empty(tables: Tables, table: CountedTable): void {

@@ -171,5 +171,5 @@ test('a bank from adding to removing: each command says in JSON what it did', as
   assert.equal((await memory3(['show', name])).code, 3);
   const empty = await memory3([...question]);
   assert.equal(empty.code, 0);
-  assert.match(empty.err, /bank is empty/i);
+  assert.match(empty.err, /bank holds no references/i);
 });

@@ -149,7 +149,7 @@ class AnswerRun {
     const { model, recall, profile, tokenizer } = this.#answerer;
     let { mode } = this.#options;
     if (mode !== 'none' && recall?.references === 0) {
-      yield { kind: 'notice', message: 'The bank is empty: the model answers without memory.' };
+      yield { kind: 'notice', message: 'The bank holds no references: the model answers without memory.' };
       mode = 'none';
     }
     let prompt = this.#encode(messages);

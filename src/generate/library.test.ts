@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../test/support/temporary.ts';
+import { rewriteBank } from '../bank/rewrite.ts';
+import { openBank } from '../bank/sqlite.ts';
 import { addDocuments, type LibraryEvent, rewriteLibrary, type SourceText } from './library.ts';
 import { openWorkspace } from './workspace.ts';
 
@@ -59,6 +61,18 @@ test('documents become references and memories; interrupted it goes on where it 
     const after = workspace.bank.stats();
     assert.equal(after.references - after.memories, 1, 'the new reference is cold');
     assert.equal(workspace.bank.document('short')?.references, 1);
+  }
+
+  {
+    // What a rewrite leaves that is interrupted before its first document: there for another embedder, and back.
+    using bank = openBank(path, { mode: 'read' });
+    const { identity } = bank;
+    rewriteBank(path, { ...identity, embedder: { ...identity.embedder, fingerprint: 'another' } });
+    rewriteBank(path, identity);
+    const notices: string[] = [];
+    await using workspace = await openWorkspace({ bank: path, onNotice: (notice) => notices.push(notice) });
+    assert.equal(workspace.bank.stats().pending, 2);
+    assert.match(notices.join(), /^2 documents of .*bank\.memory3 wait .* memory3 rewrite/);
   }
 
   const events = await Array.fromAsync(rewriteLibrary({ bank: path, profile: { layers: 'last-2', keptTokens: 4 } }));

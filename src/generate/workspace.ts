@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { BankIdentity, MemoryBank } from '../bank/bank.ts';
+import { pendingFault } from '../bank/rewrite.ts';
 import { type OpenBankOptions, openBank } from '../bank/sqlite.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { fetchModel } from '../hub/fetch.ts';
@@ -49,6 +50,7 @@ export interface WorkspaceOptions extends OpenModelOptions {
   readonly bankMode?: OpenBankOptions['mode'];
   readonly embedder?: string;
   readonly recall?: RecallOptions;
+  /** Told in one sentence or two what the bank lacks: an index that was damaged, documents of an interrupted rewrite. */
   readonly onNotice?: (notice: string) => void;
 }
 
@@ -126,6 +128,9 @@ export async function openWorkspace(options: WorkspaceOptions = {}): Promise<Wor
       ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }),
     }),
   );
+  const fault = pendingFault(bank.path, bank.stats().pending);
+  if (fault !== null)
+    options.onNotice?.(`${fault.what} Until then answers find them in part or not at all. ${fault.remedy}`);
   const recall = new MemoryRecall({ ...opened, bank, embedder }, options.recall);
   const resources = opening.move();
   return { ...opened, embedder, bank, recall, [Symbol.asyncDispose]: () => resources.disposeAsync() };

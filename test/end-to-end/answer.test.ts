@@ -106,7 +106,7 @@ describe('an answer', () => {
   it('says so when the bank is empty, and is the ordinary model then', async () => {
     await using empty = await openSmallBank(null);
     const { notices, summary } = await ask(empty, question, { maxTokens: 16 });
-    assert.match(notices[0] ?? '', /empty/);
+    assert.match(notices[0] ?? '', /no references/);
     const plain = await ask(empty, question, { maxTokens: 16, mode: 'none' });
     assert.equal(summary.text, plain.summary.text);
   });
