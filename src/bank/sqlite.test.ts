@@ -295,7 +295,8 @@ describe('opening', () => {
     writer.putDocument(documentOf('in the log', 'One. Two.'));
     for (const end of ['', '-wal']) copyFileSync(bankPath + end, left + end);
     chmodSync(path.dirname(left), 0o555);
-    const open = "try { openBank(bankPath, { mode: 'read' }); } catch (error) { console.log(error.code, error.message); }";
+    const open =
+      "try { openBank(bankPath, { mode: 'read' }); } catch (error) { console.log(error.code, error.message); }";
     assert.match(asSomebody(left, open), /^disk .* has a log .*\n.*memory3 add/);
     chmodSync(path.dirname(left), 0o755);
     writeBank(left)[Symbol.dispose]();

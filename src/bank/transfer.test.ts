@@ -15,7 +15,7 @@ import { after, describe, it } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { documentOf, identity, memoryOf, texts } from '../../test/crash/library.ts';
 import { Memory3Error } from '../errors.ts';
-import type { BankIdentity, MemoryBank } from './bank.ts';
+import type { BankIdentity, MemoryBank, NewReference } from './bank.ts';
 import { rewriteBank } from './rewrite.ts';
 import { openBank } from './sqlite.ts';
 import { exportBank, importBank } from './transfer.ts';
@@ -55,7 +55,11 @@ describe('a bank as one file', () => {
     const counts = { documents: 5, references: 14, memories: 3 };
     assert.deepEqual(await exportBank(source, file), counts);
     const added = await importBank(file, target);
-    assert.deepEqual(added, { ...counts, outcomes: { added: 5, unchanged: 0, replaced: 0, alias: 0 } });
+    assert.deepEqual(added, {
+      ...counts,
+      otherwiseCut: 0,
+      outcomes: { added: 5, unchanged: 0, replaced: 0, alias: 0 },
+    });
     assert.deepEqual(contents(target), contents(source));
     const again = await importBank(file, target);
     assert.deepEqual(again.outcomes, { added: 0, unchanged: 5, replaced: 0, alias: 0 });
@@ -84,7 +88,10 @@ describe('a bank as one file', () => {
     }
     await assert.rejects(exportBank(source, source), isError('usage', /is not an exported bank/));
     mkdirSync(path.join(folder, 'a folder'));
-    await assert.rejects(exportBank(source, path.join(folder, 'a folder')), isError('usage', /is not an exported bank/));
+    await assert.rejects(
+      exportBank(source, path.join(folder, 'a folder')),
+      isError('usage', /is not an exported bank/),
+    );
   });
 
   it('is tested as a whole before anything is stored', async () => {
@@ -98,11 +105,15 @@ describe('a bank as one file', () => {
       [Buffer.from('plain text'), /not a whole gzip file/],
       [changed((all) => all.slice(0, -1)), /its end is missing/],
       [changed((all) => all.slice(1)), /line 1 is out of place/],
-      [changed((all) => all.toSpliced(3, 1)), /its sum is wrong/],
+      [changed((all) => all.toSpliced(8, 1)), /its sum is wrong/],
       [changed((all) => all.with(1, (all[1] ?? '').replace('tower', 'power'))), /its sum is wrong/],
       [changed((all) => all.with(2, '{"kind":"reference"}')), /line 3: /],
       [changed((all) => all.with(2, '{')), /line 3 is not JSON/],
       [changed((all) => [...all, all[0] ?? '']), /follows the end/],
+      [changed((all) => [all[0] ?? '', ...all.slice(2)]), /line 2 is out of place/],
+      // Memory 1 of the first document before its reference 2.
+      [changed((all) => [...all.slice(0, 4), all[5] ?? '', all[4] ?? '', ...all.slice(6)]), /line 6 is out of place/],
+      [changed((all) => all.map((line) => line.replace('"ordinal":1', '"ordinal":9'))), /has no reference 9/],
     ];
     const target = path.join(folder, 'never');
     for (const [damage, pattern] of damages) {
@@ -112,6 +123,28 @@ describe('a bank as one file', () => {
     }
     await assert.rejects(importBank(path.join(folder, 'no such file'), target), isError('not-found', /no such file/));
     assert.equal(existsSync(target), false);
+  });
+
+  it('brings no memory to a reference of other tokens', async () => {
+    await exportBank(source, file);
+    const target = path.join(folder, 'otherwise cut');
+    const text = texts['tower.txt'] ?? '';
+    const whole = {
+      text,
+      start: 0,
+      end: text.length,
+      tokens: [1],
+      vector: documentOf('x', 'tower').references[0]?.vector,
+    };
+    {
+      using bank = openBank(target, { mode: 'write', identity });
+      bank.putDocument({ ...documentOf('tower.txt', text), references: [whole as NewReference] });
+    }
+    const { otherwiseCut, memories } = await importBank(file, target);
+    assert.deepEqual({ otherwiseCut, memories }, { otherwiseCut: 2, memories: 1 });
+    using bank = openBank(target, { mode: 'read' });
+    assert.equal(bank.document('tower.txt')?.memories, 0);
+    assert.equal(bank.stats().memories, 1);
   });
 
   it('goes into no bank of another model', async () => {

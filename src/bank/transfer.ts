@@ -17,7 +17,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
-import type { MemoryBank, NewDocument, NewReference, PutOutcome } from './bank.ts';
+import type { MemoryBank, NewDocument, NewReference, PutOutcome, StoredReference } from './bank.ts';
 import { bankError } from './failure.ts';
 import { identitySchema } from './identity.ts';
 import { lockForWriting } from './lock.ts';
@@ -113,6 +113,8 @@ async function isExport(file: string): Promise<boolean> {
 }
 
 export interface ImportResult extends TransferCounts {
+  /** Memories that were left out, since the bank holds the document cut into other tokens. */
+  readonly otherwiseCut: number;
   readonly outcomes: Readonly<Record<PutOutcome, number>>;
 }
 
@@ -129,10 +131,11 @@ export async function importBank(file: string, bankPath: string): Promise<Import
   using bank = openBank(bankPath, { mode: 'write', identity: header.identity });
   const outcomes = { added: 0, unchanged: 0, replaced: 0, alias: 0 };
   const counts = { documents: 0, references: 0, memories: 0 };
+  let otherwiseCut = 0;
   let document: LineOf<'document'> | undefined;
   let references: NewReference[] = [];
-  let stored: readonly number[] | undefined;
-  const store = (): readonly number[] => {
+  let stored: readonly StoredReference[] | undefined;
+  const store = (): readonly StoredReference[] => {
     if (document === undefined) return [];
     const { names, title, mediaType, text } = document;
     const put = (name: string, with_: NewDocument['references']) =>
@@ -141,7 +144,7 @@ export async function importBank(file: string, bankPath: string): Promise<Import
     const { outcome, documentId } = put(first, references);
     outcomes[outcome]++;
     for (const alias of aliases) put(alias, []);
-    return bank.references(documentId).map(({ id }) => id);
+    return bank.references(documentId);
   };
   for await (const line of checkedLines(file)) {
     if (line.kind === 'document' || line.kind === 'end') {
@@ -162,13 +165,19 @@ export async function importBank(file: string, bankPath: string): Promise<Import
       counts.references++;
     } else if (line.kind === 'memory') {
       stored ??= store();
-      const referenceId = stored[line.ordinal];
-      if (referenceId === undefined) throw fault(file, `a memory has no reference ${line.ordinal}`);
-      if (bank.memory(referenceId) === undefined) bank.putMemories([{ referenceId, bytes: fromBase64(line.bytes) }]);
+      const reference = stored[line.ordinal];
+      // A document that was known keeps its references: another version of the program may have cut them otherwise.
+      if (reference === undefined || !isSame(reference.tokens, references[line.ordinal]?.tokens)) {
+        otherwiseCut++;
+        continue;
+      }
+      if (bank.memory(reference.id) === undefined) {
+        bank.putMemories([{ referenceId: reference.id, bytes: fromBase64(line.bytes) }]);
+      }
       counts.memories++;
     }
   }
-  return { ...counts, outcomes };
+  return { ...counts, outcomes, otherwiseCut };
 }
 
 function* exportedLines(bank: MemoryBank): Generator<string> {
@@ -204,25 +213,38 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
   const hash = createHash('sha256');
   const counts = { documents: 0, references: 0, memories: 0 };
   let number = 0;
-  let ended = false;
+  let previous: Line['kind'] | undefined;
+  /** References of the document so far. */
+  let ordinals = 0;
   for await (const bytes of linesOf(file)) {
     number++;
-    if (ended) throw fault(file, `line ${number} follows the end`);
+    if (previous === 'end') throw fault(file, `line ${number} follows the end`);
     const line = parsed(file, number, bytes);
-    if ((number === 1) !== (line.kind === 'memory3-bank')) throw fault(file, `line ${number} is out of place`);
-    if (line.kind === 'end') {
-      ended = true;
-      const sound = line.sha256 === hash.digest('hex') && isSame(line, counts);
-      if (!sound) throw fault(file, 'its sum is wrong');
+    const { kind } = line;
+    const inPlace =
+      (previous === undefined) === (kind === 'memory3-bank') &&
+      (kind !== 'reference' || previous === 'document' || previous === 'reference');
+    if (!inPlace) throw fault(file, `line ${number} is out of place`);
+    if (kind === 'memory' && line.ordinal >= ordinals) {
+      throw fault(file, `line ${number}: its document has no reference ${line.ordinal}`);
+    }
+    if (kind === 'end') {
+      const { sha256, documents, references, memories } = line;
+      const counted = [counts.documents, counts.references, counts.memories];
+      if (sha256 !== hash.digest('hex') || !isSame([documents, references, memories], counted)) {
+        throw fault(file, 'its sum is wrong');
+      }
     } else {
       hash.update(bytes).update('\n');
-      if (line.kind === 'document') counts.documents++;
-      if (line.kind === 'reference') counts.references++;
-      if (line.kind === 'memory') counts.memories++;
+      if (kind === 'document') counts.documents++;
+      if (kind === 'reference') counts.references++;
+      if (kind === 'memory') counts.memories++;
+      ordinals = kind === 'document' ? 0 : ordinals + (kind === 'reference' ? 1 : 0);
     }
+    previous = kind;
     yield line;
   }
-  if (!ended) throw fault(file, 'its end is missing');
+  if (previous !== 'end') throw fault(file, 'its end is missing');
 }
 
 function parsed(file: string, number: number, bytes: Buffer): Line {
@@ -263,8 +285,8 @@ async function* linesOf(file: string): AsyncGenerator<Buffer> {
   if (parts.length > 0) throw fault(file, 'its last line is not whole');
 }
 
-function isSame(a: TransferCounts, b: TransferCounts): boolean {
-  return a.documents === b.documents && a.references === b.references && a.memories === b.memories;
+function isSame(a: readonly number[], b: readonly number[] | undefined): boolean {
+  return a.length === b?.length && a.every((value, index) => value === b[index]);
 }
 
 function fault(file: string, what: string, cause?: unknown): Memory3Error {

@@ -26,6 +26,11 @@ export function addImport(program: Command): void {
   addBankFlag(command).action(async (file: string, flags: BankFlags & { json?: boolean }) => {
     const terminal = terminalOf(flags);
     const result = await importBank(file, bankPath(flags.bank));
+    if (result.otherwiseCut > 0) {
+      terminal.notice(
+        `${result.otherwiseCut} memories were left out, since the bank holds their documents cut otherwise; "memory3 add" or the first recall writes them.`,
+      );
+    }
     terminal.result({ file, ...result }, () => {
       const { added, replaced, unchanged, alias } = result.outcomes;
       return `${file}: ${added} documents added, ${replaced} replaced, ${unchanged + alias} known; ${result.references} references, ${result.memories} memories`;

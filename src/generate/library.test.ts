@@ -72,7 +72,7 @@ test('documents become references and memories; interrupted it goes on where it 
     const notices: string[] = [];
     await using workspace = await openWorkspace({ bank: path, onNotice: (notice) => notices.push(notice) });
     assert.equal(workspace.bank.stats().pending, 2);
-    assert.match(notices.join(), /^2 documents of .*bank\.memory3 wait .* memory3 rewrite/);
+    assert.match(notices.join(), /^2 documents of .*bank\.memory3 wait .*memory3 rewrite/);
   }
 
   const events = await Array.fromAsync(rewriteLibrary({ bank: path, profile: { layers: 'last-2', keptTokens: 4 } }));
