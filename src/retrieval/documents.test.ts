@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -148,6 +148,36 @@ describe('inputs', () => {
         assert.ok(error instanceof Memory3Error && error.code === 'not-found');
         return error.message.includes(missing);
       });
+    }
+  });
+
+  it('what a folder or a glob would take and cannot read is skipped with its reason', async () => {
+    const closed = join(folder, 'partly/closed');
+    await mkdir(closed, { recursive: true });
+    await mkdir(join(folder, 'partly/.hidden'));
+    await writeFile(join(folder, 'partly/a.md'), 'a');
+    await writeFile(join(closed, 'b.md'), 'b');
+    await symlink('nowhere', join(folder, 'partly/broken.txt'));
+    await symlink('self', join(folder, 'partly/self'));
+    await symlink('nowhere', join(folder, 'partly/.hidden/broken.txt'));
+    const asNobody = process.geteuid?.() === 0;
+    await chmod(folder, 0o755);
+    await chmod(closed, 0);
+    // Root may read everything.
+    if (asNobody) process.seteuid?.(65_534);
+    try {
+      const [lost, broken, self, a] = await read(['partly']);
+      assert.deepEqual(names([lost, broken, self, a] as Source[]), [
+        ...['/partly/closed', '/partly/broken.txt', '/partly/self', '/partly/a.md'],
+      ]);
+      assert.match(reasonOf(lost as Source), /^it cannot be read: EACCES/);
+      assert.equal(reasonOf(broken as Source), 'it is a link that leads nowhere');
+      assert.match(reasonOf(self as Source), /^it cannot be read: ELOOP/);
+      assert.deepEqual(names(await read(['partly/*.md'])), ['/partly/a.md'], 'a glob is told of what it names only');
+      assert.deepEqual(names(await read(['partly/*/*.md'])), ['/partly/closed']);
+    } finally {
+      if (asNobody) process.seteuid?.(0);
+      await chmod(closed, 0o755);
     }
   });
 

@@ -1,18 +1,16 @@
 /**
  * Where documents come from: files, folders, globs, standard input and JSON Lines, read one at a time.
  *
- * Nothing is left out in silence: what cannot be read comes as `skipped` with its reason, and the others go on. Folders
- * are read with their subfolders, without hidden entries (".git"), as globs do. A file that is reached twice is read once.
+ * Nothing is left out in silence: what cannot be read comes as `skipped` with its reason, and the others go on. A file
+ * that is reached twice is read once.
  */
 import { createReadStream } from 'node:fs';
-import { readFile, realpath, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { glob, isDynamicPattern } from 'tinyglobby';
-import { Memory3Error } from '../errors.ts';
 import { linesOf } from '../json-lines.ts';
 import { decodeText, extractText, type MediaType, mediaTypeOf, mediaTypes, Unreadable } from './document-formats.ts';
+import { listInputs, unreadable } from './inputs.ts';
 
 export interface SourceDocument {
   /** An absolute path without symbolic links; for a line of JSON Lines the path, "#" and the line's id, else its number; for input its name. */
@@ -62,39 +60,13 @@ export async function* readSources(
   inputs: readonly string[],
   options: SourceOptions = {},
 ): AsyncGenerator<Source, void> {
-  for (const path of await listInputs(inputs, options.folder ?? process.cwd())) {
+  const { files, skipped } = await listInputs(inputs, options.folder ?? process.cwd());
+  yield* skipped;
+  for (const path of files) {
     if (path === '-') yield* readStandardInput(options);
     else if (mediaTypeOf(path) === mediaTypes.jsonLines) yield* readJsonLines(path, createReadStream(path), options);
     else yield await readWholeFile(path);
   }
-}
-
-/** Every file that the inputs name, once, in a fixed order. */
-export async function listInputs(inputs: readonly string[], folder: string): Promise<string[]> {
-  const paths = new Set<string>();
-  for (const input of inputs) {
-    for (const path of await expandInput(input, folder)) {
-      paths.add(path === '-' ? path : await realpath(path));
-    }
-  }
-  return [...paths];
-}
-
-async function expandInput(input: string, folder: string): Promise<string[]> {
-  if (input === '-') return ['-'];
-  const path = resolve(folder, input);
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
-    throw new Memory3Error('disk', `${path} cannot be read: ${error.message}`, { cause: error });
-  });
-  if (found?.isFile() === true) return [path];
-  if (found?.isDirectory() === true) return (await glob('**', { cwd: path, absolute: true })).sort();
-  if (found !== null) throw new Memory3Error('usage', `${path} is neither a file nor a folder.`);
-  const files = isDynamicPattern(input) ? await glob(input, { cwd: folder, absolute: true }) : [];
-  if (files.length > 0) return files.sort();
-  throw new Memory3Error('not-found', `There is no file, folder or glob with files called ${JSON.stringify(input)}.`, {
-    remedy: `Relative paths start at ${folder}.`,
-  });
 }
 
 async function readWholeFile(path: string): Promise<Source> {
@@ -105,7 +77,7 @@ async function readWholeFile(path: string): Promise<Source> {
     }
     return await toDocument(path, await readFile(path), mediaTypeOf(path));
   } catch (error) {
-    return { skipped: path, reason: fileFault(error) };
+    return { skipped: path, reason: unreadable(error) };
   }
 }
 
@@ -159,7 +131,7 @@ async function* readJsonLines(name: string, stream: Readable, options: SourceOpt
       }
     }
   } catch (error) {
-    yield { skipped: name, reason: fileFault(error) };
+    yield { skipped: name, reason: unreadable(error) };
   }
 }
 
@@ -206,10 +178,4 @@ function lineToSource(
   if (!text.isWellFormed()) return skip(`its field "${textField}" has half a surrogate pair`);
   const document = { name: `${name}#${id}`, title, mediaType: mediaTypes.text, text };
   return { document, id: String(id), hasId: ownId !== null };
-}
-
-/** Why a file could not be read, for errors of the file system only. */
-function fileFault(error: unknown): string {
-  if (error instanceof Error && 'syscall' in error) return `it cannot be read: ${error.message}`;
-  throw error;
 }

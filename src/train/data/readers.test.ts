@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -52,6 +52,10 @@ describe('readers', () => {
     });
     await assert.rejects(read('table.csv', 'a,b'), { code: 'unsupported', message: /table\.csv/ });
     await assert.rejects(Array.fromAsync(readDocuments(['/no/such/file.txt'])), { code: 'not-found' });
+    mkdirSync(join(folder.path, 'partly'));
+    symlinkSync('nowhere', join(folder.path, 'partly/lost.txt'));
+    const partly = readDocuments([folder.write('whole.txt', 'text'), 'partly'], { folder: folder.path });
+    await assert.rejects(partly.next(), { code: 'disk', message: /lost\.txt: it is a link that leads nowhere/ });
   });
 
   it('cut a long text file into parts, at blank lines where there are any, and lose nothing', async () => {

@@ -9,7 +9,7 @@ import { extname } from 'node:path';
 import { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
 import { readLines, streamJsonLines } from '../../json-lines.ts';
-import { listInputs } from '../../retrieval/documents.ts';
+import { listInputs } from '../../retrieval/inputs.ts';
 
 export interface TextDocument {
   /** The file's path; of a line of JSON Lines path, "#" and the line's id or number; of a part of a text file path, "#" and its number. */
@@ -43,17 +43,18 @@ const extensions: ReadonlyMap<string, 'json-lines' | 'text'> = new Map([
  * .jsonl, .ndjson, .txt, .text, .md or .markdown, with or without .gz.
  *
  * @throws Memory3Error before anything is read: "not-found" for an input that does not exist, "unsupported" for a file of
- * another kind. While reading: "damaged", naming file and line.
+ * another kind, "disk" for what cannot be read in a folder. While reading: "damaged", naming file and line.
  * @example for await (const { id, text } of readDocuments(['corpus/', 'extra/*.jsonl.gz'])) console.log(id, text.length);
  */
 export async function* readDocuments(
   inputs: readonly string[],
   options: ReaderOptions = {},
 ): AsyncGenerator<TextDocument, void> {
-  const files = (await listInputs(inputs, options.folder ?? process.cwd())).map((path) => ({
-    path,
-    kind: kindOf(path),
-  }));
+  const listed = await listInputs(inputs, options.folder ?? process.cwd());
+  for (const { skipped, reason } of listed.skipped) {
+    throw new Memory3Error('disk', `${skipped}: ${reason}.`, { remedy: 'Remove it, or name the files with a glob.' });
+  }
+  const files = listed.files.map((path) => ({ path, kind: kindOf(path) }));
   for (const { path, kind } of files) {
     yield* kind === 'text' ? readTextFile(path, options) : readJsonLinesFile(path, options);
   }

@@ -1,0 +1,94 @@
+/**
+ * The files that paths, folders and globs name. Folders are read with their subfolders, without hidden entries (".git"),
+ * as globs do; a folder that cannot be read and a link that leads nowhere are told, where the input would take them.
+ */
+import { lstat, type PathLike, readdir, realpath, type Stats, stat } from 'node:fs';
+import * as promises from 'node:fs/promises';
+import { resolve, sep } from 'node:path';
+import { type GlobOptions, glob, isDynamicPattern } from 'tinyglobby';
+import { Memory3Error } from '../errors.ts';
+import type { SkippedSource } from './documents.ts';
+
+export interface ListedInputs {
+  /** Absolute paths without symbolic links, each once, in a fixed order; "-" is standard input. */
+  readonly files: readonly string[];
+  /** What lies in a folder or fits a glob, but cannot be read. */
+  readonly skipped: readonly SkippedSource[];
+}
+
+/**
+ * @param folder where relative paths and globs start
+ * @throws Memory3Error "not-found" for an input that does not exist or a glob without any file, "usage", "disk".
+ */
+export async function listInputs(inputs: readonly string[], folder: string): Promise<ListedInputs> {
+  const files = new Set<string>();
+  const skipped = new Map<string, string>();
+  for (const input of inputs) {
+    for (const path of await expandInput(input, folder, skipped)) {
+      if (path === '-') files.add(path);
+      else {
+        const real = await promises.realpath(path).catch((error: NodeJS.ErrnoException) => {
+          skipped.set(path, error.code === 'ENOENT' ? 'it is a link that leads nowhere' : unreadable(error));
+          return null;
+        });
+        if (real !== null) files.add(real);
+      }
+    }
+  }
+  return { files: [...files], skipped: [...skipped].map(([path, reason]) => ({ skipped: path, reason })) };
+}
+
+async function expandInput(input: string, folder: string, skipped: Map<string, string>): Promise<readonly string[]> {
+  if (input === '-') return ['-'];
+  const path = resolve(folder, input);
+  const found = await promises.stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (isMissing(error)) return null;
+    throw new Memory3Error('disk', `${path} cannot be read: ${error.message}`, { cause: error });
+  });
+  const search = async (pattern: string, cwd: string) =>
+    (await glob(pattern, { cwd, absolute: true, fs: tellingFileSystem(skipped) })).sort();
+  if (found?.isFile() === true) return [path];
+  if (found?.isDirectory() === true) return search('**', path);
+  if (found !== null) throw new Memory3Error('usage', `${path} is neither a file nor a folder.`);
+  // Patterns know only one separator.
+  const pattern = sep === '/' ? input : input.replaceAll(sep, '/');
+  const before = skipped.size;
+  const files = isDynamicPattern(pattern) ? await search(pattern, folder) : [];
+  if (files.length > 0 || skipped.size > before) return files;
+  throw new Memory3Error('not-found', `There is no file, folder or glob with files called ${JSON.stringify(input)}.`, {
+    remedy: `Relative paths start at ${folder}.`,
+  });
+}
+
+/** What the search reads folders with: the search itself passes over every error in silence. */
+function tellingFileSystem(skipped: Map<string, string>): NonNullable<GlobOptions['fs']> {
+  type Done<Value> = (error: NodeJS.ErrnoException | null, value?: Value) => void;
+  const telling = {
+    readdir(path: string, options: { readonly withFileTypes: true }, done: Done<unknown>): void {
+      readdir(path, options, (error, entries) => {
+        // A pattern may begin with a folder that is not there; then nothing fits it.
+        if (error !== null && !isMissing(error)) skipped.set(resolve(path), unreadable(error));
+        done(error, entries);
+      });
+    },
+    // A link that leads nowhere counts as a file: whether it is one of those that are asked for is the pattern's to say.
+    realpath(path: string, done: Done<string>): void {
+      realpath(path, (error, real) => done(null, error === null ? real : path));
+    },
+    stat(path: PathLike, done: Done<Stats>): void {
+      stat(path, (error, found) => (error === null ? done(null, found) : lstat(path, done)));
+    },
+  };
+  // These are the calls that are made; those of Node.js can be made in more ways.
+  return telling as unknown as NonNullable<GlobOptions['fs']>;
+}
+
+function isMissing({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+/** Why something could not be read, for errors of the file system only. */
+export function unreadable(error: unknown): string {
+  if (error instanceof Error && 'syscall' in error) return `it cannot be read: ${error.message}`;
+  throw error;
+}
