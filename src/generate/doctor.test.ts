@@ -47,6 +47,22 @@ describe('the doctor', () => {
     assert.deepEqual([norms?.nodes, norms?.runs], [2, 6]);
   });
 
+  it('says what is wrong with a home that is a file, and goes on', async () => {
+    process.env.MEMORY3_HOME = home.write('file', '');
+    try {
+      const found = await checks({ modelPath, threads: 1 });
+      const failed = [...found.values()].filter(({ state }) => state === 'failed');
+      assert.deepEqual(
+        failed.map(({ name }) => name.split(' ')[0]),
+        ['models', 'banks', 'model', 'model'],
+      );
+      for (const { remedy } of failed) assert.match(remedy ?? '', /MEMORY3_HOME/);
+      assert.equal(found.get('device cpu')?.state, 'ok');
+    } finally {
+      process.env.MEMORY3_HOME = home.path;
+    }
+  });
+
   it('says why the device cannot run the model, and what to do', async () => {
     const missing = (await checks({ modelPath: `${modelPath}/nothing.gguf` })).get('device cpu') as Check;
     assert.equal(missing.state, 'failed');

@@ -35,6 +35,7 @@ export interface DoctorOptions extends DeviceOptions, Pick<AdapterOptions, 'adap
 /** A download of the default models needs this much, in bytes; banks come on top. */
 const spaceNeeded = 500e6;
 const memoryNeeded = 1.5e9;
+const homeRemedy = 'Set MEMORY3_HOME to a folder that can be read and written.';
 /** Tokens of a trial run: one prompt, then single tokens. */
 interface Trial {
   readonly prompt: number;
@@ -55,14 +56,9 @@ export async function* examine(options: DoctorOptions = {}): AsyncGenerator<Chec
   yield await folderCheck('models folder', modelsFolder());
   yield await folderCheck('banks folder', banksFolder());
   yield await pipCheck();
-  const models = await listModels();
-  for (const name of [defaultLanguageModel, defaultEmbedder]) {
-    const model = models.find((listed) => listed.name === name);
-    const here = model !== undefined && model.state !== 'missing';
-    yield check(`model ${name}`, here ? 'ok' : 'warning', model?.state ?? 'missing', here ? null : 'memory3 pull');
-  }
-  const fetched = models.find(({ name, state }) => name === defaultLanguageModel && state !== 'missing');
-  const path = options.modelPath ?? fetched?.path;
+  const models = await modelChecks();
+  yield* models.checks;
+  const path = options.modelPath ?? models.defaultPath;
   const name = `device ${options.provider ?? 'cpu'}`;
   if (path === undefined) yield check(name, 'warning', 'not tried: there is no model yet', 'memory3 pull');
   else yield await deviceCheck(name, path, options);
@@ -115,7 +111,23 @@ async function folderCheck(name: string, folder: string): Promise<Check> {
     const detail = `${folder}, ${(free / 1e9).toFixed(1)} GB free`;
     return check(name, free >= spaceNeeded ? 'ok' : 'warning', detail, 'Make room or set MEMORY3_HOME.');
   } catch (error) {
-    return check(name, 'failed', `${folder}: ${messageOf(error)}`, 'Set MEMORY3_HOME to a folder that can be written.');
+    return check(name, 'failed', `${folder}: ${messageOf(error)}`, homeRemedy);
+  }
+}
+
+/** Whether the default models have been fetched, and where the language model lies then. */
+async function modelChecks(): Promise<{ readonly checks: Check[]; readonly defaultPath: string | undefined }> {
+  const names = [defaultLanguageModel, defaultEmbedder];
+  try {
+    const models = (await listModels()).filter(({ name, state }) => names.includes(name) && state !== 'missing');
+    const checks = names.map((name) => {
+      const state = models.find((model) => model.name === name)?.state;
+      return check(`model ${name}`, state === undefined ? 'warning' : 'ok', state ?? 'missing', 'memory3 pull');
+    });
+    return { checks, defaultPath: models.find(({ name }) => name === defaultLanguageModel)?.path };
+  } catch (error) {
+    const checks = names.map((name) => check(`model ${name}`, 'failed', messageOf(error), homeRemedy));
+    return { checks, defaultPath: undefined };
   }
 }
 

