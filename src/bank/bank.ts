@@ -100,6 +100,7 @@ export interface BankProblem {
  * bank was rewritten for another model since it was opened.
  */
 export interface MemoryBank extends Disposable {
+  /** Of the file itself: absolute, symbolic links followed. */
   readonly path: string;
   readonly identity: BankIdentity;
   readonly writable: boolean;

@@ -4,8 +4,9 @@
  */
 import { takeLock } from '../lock.ts';
 import { named } from './failure.ts';
+import { realBankPath } from './open.ts';
 
 /** Takes the lock of the bank at `bankPath` or throws. @throws Memory3Error "locked" that names the holder's process. */
 export function lockForWriting(bankPath: string): Disposable {
-  return named(bankPath, () => takeLock(`${bankPath}.lock`, bankPath));
+  return named(bankPath, () => takeLock(`${realBankPath(bankPath)}.lock`, bankPath));
 }

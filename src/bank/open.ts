@@ -1,6 +1,18 @@
 /** Opening the SQLite file of a bank: creating it, telling it from other files, reading its state. */
 import { createHash } from 'node:crypto';
-import { accessSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
@@ -37,6 +49,26 @@ const totalsSchema = z.strictObject({
   vector: totalSchema,
   memory: totalSchema,
 });
+
+/**
+ * The one path behind all names of a bank, symbolic links followed as SQLite follows them. What lies beside a bank (its
+ * lock, its log, its index) is named after this path, so that two names of one bank do not have two locks.
+ */
+export function realBankPath(bankPath: string): string {
+  const whole = path.resolve(bankPath);
+  try {
+    return realpathSync.native(whole);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+  // There is none yet: its name may still be a link to where it will be, its folder may be one.
+  const folder = path.dirname(whole);
+  if (folder === whole) return whole;
+  const realFolder = realBankPath(folder);
+  const name = path.join(realFolder, path.basename(whole));
+  const isLink = lstatSync(name, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+  return isLink ? realBankPath(path.resolve(realFolder, readlinkSync(name))) : name;
+}
 
 /** Opens for writing; the caller holds the writer's lock. Creates the bank if there is none and `identity` is given. */
 export function openForWriting(bankPath: string, identity: BankIdentity | undefined): DatabaseSync {

@@ -7,7 +7,7 @@ import type { BankIdentity } from './bank.ts';
 import { named } from './failure.ts';
 import { differences, type IdentityPart } from './identity.ts';
 import { lockForWriting } from './lock.ts';
-import { checkSchema, openForWriting, readState, writeState } from './open.ts';
+import { checkSchema, openForWriting, readState, realBankPath, writeState } from './open.ts';
 import { type CountedTable, noTotal } from './schema.ts';
 import { Tables } from './tables.ts';
 
@@ -37,8 +37,9 @@ export interface Rewrite {
  *   if (pending) bank.putDocument({ name, title, mediaType, text, references: await cutAndEmbed(text) });
  * }
  */
-export function rewriteBank(bankPath: string, identity: BankIdentity): Rewrite {
-  return named(bankPath, () => {
+export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
+  return named(name, () => {
+    const bankPath = realBankPath(name);
     using lock = lockForWriting(bankPath);
     void lock;
     using cleanUp = new DisposableStack();

@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -37,6 +49,7 @@ const fails = (code: string, pattern: RegExp) => (error: unknown) => {
   assert.match(error.message, pattern);
   return true;
 };
+const posixOnly = { skip: process.platform === 'win32' };
 const problems = (bank: MemoryBank) => [...bank.verify()].map(({ where, what }) => `${where}: ${what}`);
 
 describe('a bank', () => {
@@ -240,6 +253,39 @@ describe('opening', () => {
     assert.throws(() => reader.removeDocument('a'), fails('usage', /for reading only/));
   });
 
+  it('is one bank under all its names: one lock, one log, one index', posixOnly, () => {
+    const place = mkdtempSync(path.join(folder, 'links-'));
+    mkdirSync(path.join(place, 'real'));
+    const bankPath = path.join(place, 'real', 'bank');
+    symlinkSync('real', path.join(place, 'linked'));
+    symlinkSync(path.join('linked', 'bank'), path.join(place, 'link'));
+    const names = [bankPath, path.join(place, 'link'), path.join(place, 'linked', 'bank')];
+    // The first time there is no file yet.
+    for (const name of [...names, ...names].slice(1)) {
+      using writer = writeBank(name);
+      writer.putDocument(documentOf(name, `About ${name}.`));
+      for (const other of names) assert.throws(() => writeBank(other), fails('locked', /another process/));
+    }
+    assert.deepEqual(readdirSync(place).sort(), ['link', 'linked', 'real']);
+    assert.deepEqual(readdirSync(path.dirname(bankPath)).sort(), ['bank', 'bank.lock']);
+    using bank = openBank(path.join(place, 'link'), { mode: 'read' });
+    assert.equal(bank.path, realpathSync(bankPath));
+    assert.deepEqual(problems(bank), []);
+  });
+
+  it('keeps its totals when somebody deleted the lock and wrote', posixOnly, () => {
+    const bankPath = newPath();
+    using first = writeBank(bankPath);
+    first.putDocument(documentOf('a', 'One. Two.'));
+    rmSync(`${bankPath}.lock`);
+    using second = writeBank(bankPath);
+    second.putDocument(documentOf('b', 'Three.'));
+    first.putDocument(documentOf('c', 'Four.'));
+    second.removeDocument('a');
+    assert.equal(first.stats().references, 2);
+    assert.deepEqual(problems(first), []);
+  });
+
   it('stores what a reader wrote for a cold reference when nobody else is writing', () => {
     const bankPath = newPath();
     fill(bankPath);
@@ -277,7 +323,6 @@ describe('opening', () => {
     using bank = openBank(bankPath, { mode: 'read' });
     console.log(bank.stats().references, bank.searchWords('otters', 1).length, [...bank.verify()].length,
       bank.tryPutMemories([{ referenceId: 1, bytes: new Uint8Array(1) }]));`;
-  const posixOnly = { skip: process.platform === 'win32' };
 
   it('reads in a folder that cannot be written', posixOnly, () => {
     const bankPath = path.join(ownFolder(), 'bank');

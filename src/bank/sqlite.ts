@@ -35,6 +35,7 @@ import {
   openForReading,
   openForWriting,
   readState,
+  realBankPath,
   writeState,
 } from './open.ts';
 import type { Rows } from './schema.ts';
@@ -55,15 +56,16 @@ export interface OpenBankOptions {
 }
 
 /**
- * Opens the bank at `bankPath`.
+ * Opens the bank at `name`, its path or a link to it.
  * @throws Memory3Error "not-found"; "locked" if another process writes; "mismatch" if it was written with another model,
  * profile or embedder; "damaged"; "disk"
  * @example
  * using bank = openBank('library.memory3', { mode: 'write', identity });
  * bank.putDocument({ name: 'a.txt', title: null, mediaType: 'text/plain', text, references });
  */
-export function openBank(bankPath: string, options: OpenBankOptions): MemoryBank {
-  return named(bankPath, () => {
+export function openBank(name: string, options: OpenBankOptions): MemoryBank {
+  return named(name, () => {
+    const bankPath = realBankPath(name);
     using cleanUp = new DisposableStack();
     const writable = options.mode === 'write';
     if (writable && options.identity !== undefined) makeFolderOf(bankPath);
@@ -315,9 +317,11 @@ class SqliteBank implements MemoryBank {
     if (!this.writable) throw new Memory3Error('usage', `The bank ${this.path} is open for reading only.`);
     return named(this.path, () => {
       const { database } = this.#tables;
-      const before = this.#state;
       this.#tables.sql('BEGIN IMMEDIATE').run();
       try {
+        // The lock keeps others from writing, but it is a file that somebody can delete: totals never come from memory.
+        this.#noticeOthers();
+        const before = this.#state;
         this.#tables.totals = before.totals;
         const result = work();
         const { totals } = this.#tables;

@@ -21,7 +21,7 @@ export function addVerify(program: Command): void {
       problems++;
       terminal.result(problem, () => `${terminal.colours.red(problem.where)}: ${problem.what}`);
     }
-    const inLog = logBytes(path);
+    const inLog = logBytes(bank.path);
     terminal.result({ path, problems, logBytes: inLog }, () =>
       problems === 0
         ? `${path} is sound.`
@@ -29,7 +29,7 @@ export function addVerify(program: Command): void {
     );
     if (inLog > 0) {
       terminal.notice(
-        `${path}-wal may hold what is not in the file yet, so a copy of the file alone is no backup: use "memory3 export".`,
+        `${bank.path}-wal may hold what is not in the file yet, so a copy of the file alone is no backup: use "memory3 export".`,
       );
     }
     if (problems > 0) process.exitCode = exitCodes.damaged;
