@@ -9,8 +9,8 @@ import { createGunzip, gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from './errors.ts';
 
-/** A longer line is refused: it would have to be held as one string. */
-const longestLine = 256 * 2 ** 20;
+/** Bytes. A longer line is refused: it would have to be held as one string. */
+export const longestLine = 256 * 2 ** 20;
 const newline = 10;
 
 /** A line and its number, from 1. */

@@ -100,9 +100,11 @@ describe('a bank as one file', () => {
     const lines = gunzipSync(bytes).toString().trimEnd().split('\n');
     const changed = (change: (lines: string[]) => string[]) => gzipSync(`${change([...lines]).join('\n')}\n`);
     const damages: [Uint8Array, RegExp][] = [
-      [bytes.subarray(0, bytes.length - 9), /not a whole gzip file/],
+      [bytes.subarray(0, bytes.length - 9), /line \d+: its gzip data ends here.*\n.*Export/],
+      [bytes.subarray(0, 0), /its end is missing/],
       [bytes.map((byte, index) => (index === bytes.length >> 1 ? byte ^ 4 : byte)), /is damaged/],
-      [Buffer.from('plain text'), /not a whole gzip file/],
+      [Buffer.from('plain text'), /line 1 is not JSON/],
+      [Buffer.of(0xff, 0x0a), /not valid UTF-8/],
       [changed((all) => all.slice(0, -1)), /its end is missing/],
       [changed((all) => all.slice(1)), /line 1 is out of place/],
       [changed((all) => all.toSpliced(8, 1)), /its sum is wrong/],

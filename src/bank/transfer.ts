@@ -10,13 +10,13 @@
  * Every line is streamed: neither side holds more than one document with its vectors, or one memory, at a time.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
-import path from 'node:path';
+import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, createGzip } from 'node:zlib';
+import { createGzip } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
+import { longestLine, type Line as NumberedLine, readLines } from '../json-lines.ts';
 import type { MemoryBank, NewDocument, NewReference, PutOutcome, StoredReference } from './bank.ts';
 import { bankError } from './failure.ts';
 import { identitySchema } from './identity.ts';
@@ -185,6 +185,17 @@ function* exportedLines(bank: MemoryBank): Generator<string> {
   const counts = { documents: 0, references: 0, memories: 0 };
   const written = (line: Line): string => {
     const text = `${JSON.stringify(line)}\n`;
+    // What could not be imported is no backup.
+    if (Buffer.byteLength(text) > longestLine) {
+      const what = line.kind === 'document' ? `the document ${line.names[0]}` : `a ${line.kind}`;
+      throw new Memory3Error(
+        'unsupported',
+        `${bank.path} cannot be exported: ${what} makes a line of too many bytes.`,
+        {
+          remedy: `A line may have ${longestLine} bytes. Cut the document into several ones, or copy the bank's file and its -wal.`,
+        },
+      );
+    }
     hash.update(text);
     return text;
   };
@@ -212,14 +223,14 @@ function* exportedLines(bank: MemoryBank): Generator<string> {
 async function* checkedLines(file: string): AsyncGenerator<Line> {
   const hash = createHash('sha256');
   const counts = { documents: 0, references: 0, memories: 0 };
-  let number = 0;
   let previous: Line['kind'] | undefined;
   /** References of the document so far. */
   let ordinals = 0;
-  for await (const bytes of linesOf(file)) {
-    number++;
+  for await (const { value: text, number } of linesOf(file)) {
+    // As behind the last newline.
+    if (text === '') continue;
     if (previous === 'end') throw fault(file, `line ${number} follows the end`);
-    const line = parsed(file, number, bytes);
+    const line = parsed(file, number, text);
     const { kind } = line;
     const inPlace =
       (previous === undefined) === (kind === 'memory3-bank') &&
@@ -235,7 +246,7 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
         throw fault(file, 'its sum is wrong');
       }
     } else {
-      hash.update(bytes).update('\n');
+      hash.update(text).update('\n');
       if (kind === 'document') counts.documents++;
       if (kind === 'reference') counts.references++;
       if (kind === 'memory') counts.memories++;
@@ -247,10 +258,10 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
   if (previous !== 'end') throw fault(file, 'its end is missing');
 }
 
-function parsed(file: string, number: number, bytes: Buffer): Line {
+function parsed(file: string, number: number, text: string): Line {
   let value: unknown;
   try {
-    value = JSON.parse(bytes.toString('utf8'));
+    value = JSON.parse(text);
   } catch (error) {
     throw fault(file, `line ${number} is not JSON`, error);
   }
@@ -259,30 +270,14 @@ function parsed(file: string, number: number, bytes: Buffer): Line {
   return line.data;
 }
 
-async function* linesOf(file: string): AsyncGenerator<Buffer> {
-  const input = createReadStream(file);
-  const stream = createGunzip();
-  input.on('error', (error) => stream.destroy(error));
-  let parts: Buffer[] = [];
+/** The file's text line by line; of what is wrong with it says that it is an export that is damaged. */
+async function* linesOf(file: string): AsyncGenerator<NumberedLine<string>> {
   try {
-    for await (const chunk of input.pipe(stream) as AsyncIterable<Buffer>) {
-      let from = 0;
-      for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
-        yield Buffer.concat([...parts, chunk.subarray(from, end)]);
-        parts = [];
-        from = end + 1;
-      }
-      if (from < chunk.length) parts.push(chunk.subarray(from));
-    }
+    yield* readLines(file);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    if (code === 'ENOENT') throw new Memory3Error('not-found', `There is no file ${path.resolve(file)}.`);
-    if (code.startsWith('Z_')) throw fault(file, 'it is not a whole gzip file', error);
-    throw bankError(file, error);
-  } finally {
-    input.destroy();
+    if (!(error instanceof Memory3Error && error.code === 'damaged')) throw error;
+    throw fault(file, error.message, error);
   }
-  if (parts.length > 0) throw fault(file, 'its last line is not whole');
 }
 
 function isSame(a: readonly number[], b: readonly number[] | undefined): boolean {
