@@ -235,7 +235,7 @@ function lastGrapheme(text: string, start: number, limit: number): number {
   if (start + window.length <= limit) end = start + window.length;
   if (end > start) return end;
   const isHalf = isWide(text, limit - 1);
-  return Math.max(limit - (isHalf ? 1 : 0), start + ((text.codePointAt(start) ?? 0 > 0xffff) ? 2 : 1));
+  return Math.max(limit - (isHalf ? 1 : 0), start + (isWide(text, start) ? 2 : 1));
 }
 
 /** Whether a code point of two code units begins at `index`. */
