@@ -10,6 +10,7 @@ import path from 'node:path';
 import type { BankIdentity, NewReference } from '../src/bank/bank.ts';
 import { openBank } from '../src/bank/sqlite.ts';
 import { median } from '../src/quantile.ts';
+import { memoryOf } from '../test/crash/library.ts';
 
 const references = Number(process.argv[2] ?? 100_000);
 const dimensions = 384;
@@ -59,7 +60,7 @@ const bankPath = path.join(folder, 'bank');
 try {
   let storing = 0;
   let memoryMs = 0;
-  const bytes = crypto.getRandomValues(new Uint8Array(50_000));
+  const bytes = memoryOf('any', 100_000);
   const memories = 500;
   {
     using bank = openBank(bankPath, { mode: 'write', identity });
@@ -79,8 +80,7 @@ try {
       ).ms;
     }
     memoryMs = timed(() => {
-      for (let id = 1; id <= memories; id++)
-        bank.putMemories([{ referenceId: id, bytes: new Uint8Array([...bytes, ...bytes]) }]);
+      for (let id = 1; id <= memories; id++) bank.putMemories([{ referenceId: id, bytes }]);
     }).ms;
   }
   const building = timed(() => {

@@ -490,6 +490,23 @@ describe('damage', () => {
     }
   });
 
+  it('that was stored as it is, is named by verify: memories that are none or hold no numbers', () => {
+    const bankPath = newPath();
+    fill(bankPath);
+    using bank = writeBank(bankPath);
+    const noNumber = memoryOf('any');
+    // The last half, NaN.
+    noNumber.set([0, 0x7e], noNumber.length - 2);
+    bank.putMemories([
+      { referenceId: 2, bytes: noNumber },
+      { referenceId: 3, bytes: new Uint8Array(9) },
+    ]);
+    const [first, second, ...others] = problems(bank);
+    assert.equal(first, 'memory 2: a value of its layer 0, head 0, is not finite');
+    assert.match(second ?? '', /^memory 3: .* does not start as a memory/);
+    assert.deepEqual(others, []);
+  });
+
   it('does not keep a document from being removed', () => {
     const bankPath = newPath();
     fill(bankPath);

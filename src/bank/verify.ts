@@ -1,5 +1,6 @@
 /** Reading the whole bank, row by row, in one consistent view, and saying what is wrong. */
 import { Memory3Error } from '../errors.ts';
+import { parseMemory, valueFault } from '../memory/format.ts';
 import type { BankProblem } from './bank.ts';
 import { contentHash, rowChecksum } from './checksum.ts';
 import { vectorFault } from './documents.ts';
@@ -144,6 +145,9 @@ function fault<T extends CountedTable>(tables: Tables, state: BankState, table: 
       return referenceFault(tables, row as Rows['reference']);
     case 'vector':
       return vectorFault(toFloats((row as Rows['vector']).data), state.identity.embedder.dimensions);
+    case 'memory':
+      // `parseMemory` throws what is wrong with its form.
+      return valueFault(parseMemory((row as Rows['memory']).data));
     default:
       return undefined;
   }

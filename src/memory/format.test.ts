@@ -99,6 +99,35 @@ describe('a memory as bytes', () => {
   });
 });
 
+describe('numbers that cannot be stored', () => {
+  const memory: ExplicitMemory = {
+    layers: 2,
+    kvHeads: 3,
+    kept: 2,
+    headDim: 4,
+    positions: Uint8Array.from({ length: 12 }, (_, i) => i),
+    keysValues: Float32Array.from({ length: 96 }, (_, i) => i),
+  };
+  /** With `value` as the third number of a value of layer 1, head 2, token 1. */
+  const holding = (value: number): ExplicitMemory => ({
+    ...memory,
+    keysValues: memory.keysValues.with((((1 * 2 + 1) * 3 + 2) * 2 + 1) * 4 + 2, value),
+  });
+
+  it('are named by layer and head: no numbers, infinities, and what is too large', () => {
+    for (const storage of ['f16', 'int8'] as const) {
+      const fine = storage === 'f16' ? 65_504 : 8e6;
+      assert.equal(decodeMemory(encodeMemory(holding(fine), storage)).keysValues.every(Number.isFinite), true);
+      for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, fine * 2]) {
+        assert.throws(() => encodeMemory(holding(value), storage), {
+          code: 'unsupported',
+          message: /a value of its layer 1, head 2, is not finite/,
+        });
+      }
+    }
+  });
+});
+
 describe('bytes that are no memory', () => {
   const refused = (bytes: Uint8Array, message: RegExp) =>
     assert.throws(

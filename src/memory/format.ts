@@ -67,8 +67,22 @@ export function memoryBytes(
   return layout(storage, shape.layers * 2 * shape.kvHeads * shape.kept, shape.headDim).total;
 }
 
-/** Writes a memory; f16 rounds to nearest even, int8 scales each vector by its largest value. */
+/**
+ * Writes a memory; f16 rounds to nearest even, int8 scales each vector by its largest value.
+ * @throws Memory3Error "unsupported" that names the layer and head of a number which the storage cannot hold.
+ */
 export function encodeMemory(memory: ExplicitMemory, storage: Storage): Uint8Array {
+  const bytes = encoded(memory, storage);
+  const fault = valueFault(parseMemory(bytes));
+  if (fault !== undefined) {
+    throw new Memory3Error('unsupported', `A memory cannot be stored as ${storage}: ${fault}.`, {
+      remedy: `The model computed numbers that are no numbers or too large${storage === 'f16' ? ' (int8 holds larger ones)' : ''}: try another device, model or adapter.`,
+    });
+  }
+  return bytes;
+}
+
+function encoded(memory: ExplicitMemory, storage: Storage): Uint8Array {
   const { layers, kvHeads, kept, headDim, positions, keysValues } = memory;
   const vectors = layers * 2 * kvHeads * kept;
   const at = layout(storage, vectors, headDim);
@@ -131,6 +145,20 @@ export function parseMemory(bytes: Uint8Array): StoredMemory {
           scales: new Uint16Array(buffer, byteOffset + at.scales, vectors),
         };
   return { layers, kvHeads, kept, headDim, positions, values };
+}
+
+/** What is wrong with a memory's numbers, by layer and head: one that is not finite; undefined if all are. */
+export function valueFault({ values, kvHeads, kept, headDim }: StoredMemory): string | undefined {
+  if (values.type === 'float32') return undefined;
+  const [halves, width] = values.type === 'int8' ? [values.scales, 1] : [values.data, headDim];
+  for (let i = 0; i < halves.length; i++) {
+    // Infinities and NaN have all bits of the exponent set.
+    if (((halves[i] as number) & 0x7c00) !== 0x7c00) continue;
+    const plane = Math.floor(i / width / kept);
+    const half = Math.floor(plane / kvHeads);
+    return `a ${half % 2 === 0 ? 'key' : 'value'} of its layer ${half >> 1}, head ${plane % kvHeads}, is not finite`;
+  }
+  return undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Small documents with vectors and memories that follow from their text alone, for the bank's tests. */
 import { createHash } from 'node:crypto';
 import type { BankIdentity, NewDocument, NewReference } from '../../src/bank/bank.ts';
+import { encodeMemory } from '../../src/memory/format.ts';
 
 export const dimensions = 48;
 
@@ -28,8 +29,11 @@ export function vectorOf(text: string): Float32Array {
   return sum.map((value) => value / norm);
 }
 
+/** One key and one value. @param length bytes: 20 and a multiple of 4 */
 export function memoryOf(text: string, length = 3000): Uint8Array {
-  return bytesFrom(`memory of ${text}`, length);
+  const headDim = (length - 20) / 4;
+  const keysValues = Float32Array.from(bytesFrom(`memory of ${text}`, 2 * headDim));
+  return encodeMemory({ layers: 1, kvHeads: 1, kept: 1, headDim, positions: Uint8Array.of(0), keysValues }, 'f16');
 }
 
 /** One reference for each sentence. */
