@@ -5,7 +5,15 @@ import { openWorkspace } from '../generate/workspace.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addBankFlag, addModelFlags, type BankFlags, type ModelFlags, workspaceOptions } from './options.ts';
+import {
+  addBankFlag,
+  addModelFlags,
+  type BankFlags,
+  type ModelFlags,
+  namedBank,
+  refuseIdle,
+  workspaceOptions,
+} from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatDuration, type Terminal } from './terminal.ts';
 
@@ -36,6 +44,9 @@ export function addAdd(program: Command, interrupt: Interrupt): void {
     .option('--title-field <name>', 'field of JSON Lines that holds the title')
     .option('--id-field <name>', 'field of JSON Lines that names the document');
   addModelFlags(addBankFlag(command)).action(async (sources: string[], flags: AddFlags) => {
+    if (!sources.includes('-')) {
+      refuseIdle(command, ['stdinName'], 'standard input is none of the sources', 'name it as "-"');
+    }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
@@ -66,10 +77,11 @@ export function addRewrite(program: Command, interrupt: Interrupt): void {
     'rewrite notes --kept 8 --layers first-half',
   ]).option('--cold', 'write no memories now');
   addModelFlags(addBankFlag(command)).action(async (name: string | undefined, flags: AddFlags) => {
+    const bank = namedBank(name, flags, command);
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
-    const options = { ...workspaceOptions(flags), bank: name ?? flags.bank, fetch: fetching.options };
+    const options = { ...workspaceOptions(flags), bank, fetch: fetching.options };
     await report(rewriteLibrary(options, { signal, memories: flags.cold !== true }), terminal);
   });
 }

@@ -20,6 +20,7 @@ import {
   type ModelFlags,
   modelOptions,
   number,
+  refuseIdle,
   type SamplingFlags,
   samplingOptions,
   workspaceOptions,
@@ -54,6 +55,21 @@ export function addAnswerFlags(command: Command): Command {
     )
     .option('--system <text>', 'the system message');
   return addSamplingFlags(addModelFlags(addBankFlag(command)));
+}
+
+/**
+ * Refuses flags that would change no answer.
+ * @throws Memory3Error "usage"
+ */
+export function refuseIdleAnswerFlags(command: Command, { memory, temperature }: AnswerFlags): void {
+  if (temperature === 0) {
+    const drawing = ['topK', 'topP', 'minP', 'seed'];
+    refuseIdle(command, drawing, 'with --temperature 0 nothing is drawn', 'give a --temperature above 0, such as 0.7');
+  }
+  if (!memory) {
+    const recalling = ['bank', 'search', 'memories', 'embedder', 'layers', 'kept', 'scoring', 'storage'];
+    refuseIdle(command, recalling, 'with --no-memory nothing is recalled', 'leave out --no-memory');
+  }
 }
 
 /** Opens what the flags ask for; `--no-memory` needs no bank. */

@@ -11,6 +11,7 @@ import {
   answerOptions,
   openForAnswers,
   printAnswer,
+  refuseIdleAnswerFlags,
   systemMessage,
 } from './answering.ts';
 import { newCommand, terminalOf } from './command.ts';
@@ -38,6 +39,7 @@ export function addAsk(program: Command, interrupt: Interrupt): void {
     ]),
   );
   addAnswerFlags(command).action(async (words: string[], flags: AskFlags) => {
+    refuseIdleAnswerFlags(command, flags);
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     const { file, question: asked } = explanationFile(flags, words);

@@ -9,6 +9,7 @@ import {
   answerOptions,
   openForAnswers,
   printAnswer,
+  refuseIdleAnswerFlags,
   systemMessage,
 } from './answering.ts';
 import { newCommand, terminalOf } from './command.ts';
@@ -22,6 +23,7 @@ export function addChat(program: Command, interrupt: Interrupt): void {
     ['chat --bank notes', 'chat --json < messages.txt   # ends at a message that does not fit, with exit code 9'],
   );
   addAnswerFlags(command).action(async (flags: AnswerFlags) => {
+    refuseIdleAnswerFlags(command, flags);
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     await using workspace = await openForAnswers(flags, terminal, signal);

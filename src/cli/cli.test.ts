@@ -73,6 +73,14 @@ test('wrong use exits with 2, names what is wrong, and leaves stdout empty', asy
     [['ask', 'Who', 'is', '--explain', 'the'], /"the" is no name of an HTML file/],
     [['ask', '--device', 'abacus', 'x'], /'--device <provider>' argument 'abacus' is invalid. Allowed choices/],
     [['ask', '--bank', '../', ''], /What is the question/],
+    [['ask', 'x', '--seed', '7', '--top-k', '5'], /--top-k, --seed: with --temperature 0 nothing is drawn/],
+    [['ask', 'x', '--no-memory', '--bank', 'a', '--kept', '4'], /--bank, --kept: with --no-memory nothing is recalled/],
+    [['chat', '--min-p', '0.1', '--temperature', '0'], /--min-p: with --temperature 0/],
+    [['add', 'notes/', '--stdin-name', 'x'], /--stdin-name: standard input is none of the sources/],
+    [['rewrite', 'a', '--bank', 'b'], /--bank: the argument "a" names the bank already/],
+    [['stats', 'a', '--bank', 'b'], /--bank: the argument "a" names the bank already/],
+    [['show', 'a.txt', '--reference', '3'], /"a\.txt": one reference is shown with --reference/],
+    [['show', '--text', '--reference', '3'], /--text: one reference is shown with --reference/],
     [['list', '--bank', '?'], /"\?" is no name for a bank/],
   ];
   for (const [args, message] of cases) {
@@ -150,13 +158,14 @@ test('a bank from adding to removing: each command says in JSON what it did', as
   assert.equal((await ok('stats'))[0]?.memories, 1);
   assert.equal((await ok('verify')).at(-1)?.problems, 0);
 
-  const question = ['ask', 'What is the queen called?', '--max-tokens', '8', '--seed', '1'];
-  const [answered] = await ok(...question, '--temperature', '0.8');
+  const question = ['ask', 'What is the queen called?', '--max-tokens', '8'];
+  const drawn = [...question, '--temperature', '0.8', '--seed', '1'];
+  const [answered] = await ok(...drawn);
   assert.deepEqual(
     list<{ document: string }>(answered, 'citations').map(({ document }) => document),
     [name],
   );
-  assert.equal((await ok(...question, '--temperature', '0.8'))[0]?.text, answered?.text, 'the same seed');
+  assert.equal((await ok(...drawn))[0]?.text, answered?.text, 'the same seed');
   assert.deepEqual((await ok(...question, '--no-memory'))[0]?.citations, []);
   const other = await memory3([...question, '--kept', '4']);
   assert.equal(other.code, 6);

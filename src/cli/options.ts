@@ -52,6 +52,16 @@ export function addBankFlag(command: Command): Command {
   return command.option('--bank <name>', 'a name or a path of a memory bank', 'default');
 }
 
+/**
+ * The bank of a command that takes its name as an argument too.
+ * @throws Memory3Error "usage" if both name one.
+ */
+export function namedBank(name: string | undefined, flags: BankFlags, command: Command): string {
+  if (name === undefined) return flags.bank;
+  refuseIdle(command, ['bank'], `the argument "${name}" names the bank already`, 'leave out the argument');
+  return name;
+}
+
 export interface DeviceFlags {
   readonly device: ExecutionProvider;
   readonly threads?: number;

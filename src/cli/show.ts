@@ -7,7 +7,7 @@ import { Memory3Error } from '../errors.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { findDocument } from './find-document.ts';
-import { addBankFlag, type BankFlags, number } from './options.ts';
+import { addBankFlag, type BankFlags, number, refuseIdle } from './options.ts';
 import { formatBytes, type Terminal } from './terminal.ts';
 
 interface ShowFlags extends BankFlags {
@@ -25,6 +25,14 @@ export function addShow(program: Command): void {
     .option('--text', "print the document's text")
     .addOption(number('--reference <id>', 'show the reference with this number', z.int().min(1)));
   addBankFlag(command).action((name: string | undefined, flags: ShowFlags) => {
+    if (flags.reference !== undefined) {
+      const other = 'one reference is shown with --reference';
+      if (name !== undefined) {
+        const remedy = 'Show the document and the reference one after the other.';
+        throw new Memory3Error('usage', `"${name}": ${other}, no document.`, { remedy });
+      }
+      refuseIdle(command, ['text'], `${other}, with its text`, 'leave out --reference');
+    }
     const terminal = terminalOf(flags);
     using bank = openBank(bankPath(flags.bank), { mode: 'read' });
     if (flags.reference !== undefined) showReference(bank, bank.reference(flags.reference), terminal);

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { openBank } from '../bank/sqlite.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
-import { addBankFlag, type BankFlags } from './options.ts';
+import { addBankFlag, type BankFlags, namedBank } from './options.ts';
 import { formatBytes, formatCount } from './terminal.ts';
 
 export function addStats(program: Command): void {
@@ -13,7 +13,7 @@ export function addStats(program: Command): void {
   ]);
   addBankFlag(command).action((name: string | undefined, flags: BankFlags & { json?: boolean }) => {
     const terminal = terminalOf(flags);
-    using bank = openBank(bankPath(name ?? flags.bank), { mode: 'read' });
+    using bank = openBank(bankPath(namedBank(name, flags, command)), { mode: 'read' });
     const stats = bank.stats();
     terminal.result({ path: bank.path, ...stats }, () => {
       const { model, profile, embedder } = stats.identity;
