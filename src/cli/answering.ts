@@ -145,7 +145,9 @@ export function describeTimes({ times, promptTokens, answerTokens, memoryCounts 
   if (decodeTokensPerSecond !== null) parts.push(`${decodeTokensPerSecond.toFixed(1)} tok/s`);
   if (memoryCounts !== null && memoryCounts.written > 0) parts.push(`${memoryCounts.written} cold memories written`);
   if (memoryCounts !== null && memoryCounts.notStored > 0) {
-    parts.push(`${memoryCounts.notStored} of them not stored, since somebody else is writing`);
+    parts.push(
+      `${memoryCounts.notStored} of them not stored, since somebody else is writing or the bank cannot be written to`,
+    );
   }
   return parts.join(', ');
 }

@@ -16,7 +16,14 @@ import { chunkTokens, type MemoryProfile } from '../memory/profile.ts';
 import { type ChatTemplate, encodeChat, type Message } from '../model/chat-template.ts';
 import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
 import { checkLength, cutPrompt, type PromptChunk, type PromptTokens, withReferences } from './prompt.ts';
-import { type FoundReference, type RecallCounts, type Recaller, type RecallTimes, recalledMemories } from './recall.ts';
+import {
+  countsBetween,
+  type FoundReference,
+  type RecallCounts,
+  type Recaller,
+  type RecallTimes,
+  recalledMemories,
+} from './recall.ts';
 import { sample, samplingSchema, seededRandom } from './sampling.ts';
 import { StopStrings, stopStringsSchema } from './stop.ts';
 
@@ -63,7 +70,7 @@ export interface AnswerSummary {
   readonly finish: 'end' | 'stop' | 'length';
   /** Best first. */
   readonly citations: readonly Citation[];
-  /** What the RAM cache did since the bank was opened, and how many cold memories were written; null without a bank. */
+  /** What the RAM cache did while the answer was made, and how many cold memories were written; null without a bank. */
   readonly memoryCounts: RecallCounts | null;
   /** Milliseconds and rates as they were measured. */
   readonly times: {
@@ -136,6 +143,7 @@ class AnswerRun {
   readonly #options: CheckedOptions;
   readonly #signal: AbortSignal | undefined;
   readonly #citations = new Map<number, Citation>();
+  readonly #countsBefore: RecallCounts | null;
   readonly #recallTimes = { embed: 0, search: 0, load: 0 };
   readonly #started = performance.now();
 
@@ -143,6 +151,7 @@ class AnswerRun {
     this.#answerer = answerer;
     this.#options = options;
     this.#signal = signal;
+    this.#countsBefore = answerer.recall?.counts ?? null;
   }
 
   async *events(messages: readonly Message[]): AsyncGenerator<AnswerEvent, void> {
@@ -273,7 +282,7 @@ class AnswerRun {
         answerTokens: generated.length,
         finish,
         citations: [...this.#citations.values()].sort((a, b) => b.score - a.score),
-        memoryCounts: this.#answerer.recall?.counts ?? null,
+        memoryCounts: this.#countsBefore && countsBetween(this.#countsBefore, this.#recaller.counts),
         times: {
           recall: { ...this.#recallTimes },
           firstToken: firstToken - this.#started,

@@ -2,8 +2,8 @@
  * Recall: a chunk's text in, its explicit memories out (paper 3.1).
  *
  * The text is embedded and searched for in the bank; each hit's memory comes from the RAM cache, else from the bank, else
- * (cold start) it is written now by the model. A memory written now is used at once; it is stored too if nobody else is
- * writing to the bank, otherwise it stays in the RAM cache and is counted.
+ * (cold start) it is written now by the model. A memory written now is used at once; it is stored too if the bank can be
+ * written to, otherwise it stays in the RAM cache and is counted.
  */
 import { LRUCache } from 'lru-cache';
 import type { MemoryBank, StoredReference } from '../bank/bank.ts';
@@ -53,8 +53,18 @@ export interface RecallCounts {
   readonly cacheMisses: number;
   /** Cold references written while answering. */
   readonly written: number;
-  /** Of those, how many could not be stored because somebody else was writing. */
+  /** Of those, how many could not be stored: somebody else was writing, or the bank's folder or disk did not let it. */
   readonly notStored: number;
+}
+
+/** What was counted between two moments. */
+export function countsBetween(before: RecallCounts, after: RecallCounts): RecallCounts {
+  return {
+    cacheHits: after.cacheHits - before.cacheHits,
+    cacheMisses: after.cacheMisses - before.cacheMisses,
+    written: after.written - before.written,
+    notStored: after.notStored - before.notStored,
+  };
 }
 
 /** What recall works with. */
@@ -86,6 +96,7 @@ export class MemoryRecall {
     return this.#parts.bank.stats().references;
   }
 
+  /** Since it was opened. */
   get counts(): RecallCounts {
     return { ...this.#counts };
   }

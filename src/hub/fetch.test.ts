@@ -224,6 +224,16 @@ describe('fetching from Hugging Face', () => {
     const fetchOwn = (name: string, options: FetchOptions = {}): Promise<string> =>
       fetchModel(name, { env, ...options });
 
+    it('says offline what helps, and that helps', async () => {
+      const path = join(home, 'models/hf/owner/repository/main/files/model.bin');
+      await assertFails(fetchOwn(reference, { offline: true }), 'network', /name it by its path, or .* add #sha256=/);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, content);
+      assert.equal(await fetchOwn(`${reference}#sha256=${sha256}`, { offline: true }), path);
+      assert.equal(await fetchOwn(path, { offline: true }), path);
+      assert.equal(requests.length, 0);
+    });
+
     it('keeps the bytes that were fetched first', async () => {
       const path = await fetchOwn(reference);
       assert.equal(path, join(home, 'models/hf/owner/repository/main/files/model.bin'));

@@ -103,7 +103,7 @@ async function fetchKnown(model: KnownModel, env: Environment, options: FetchOpt
     failures.push(cached);
     options.onNotice?.(`${cached.message} It is fetched anew.`);
   }
-  if (isOffline(env, options)) throw offlineError(model.name, path, failures);
+  if (isOffline(env, options)) throw offlineError(model.name, `put the file at ${path} by other means`, failures);
   for (const source of model.sources) {
     try {
       await fetchFrom(source, model, path, env, options);
@@ -148,7 +148,14 @@ async function fetchFromUserRepository(name: string, env: Environment, options: 
   // Without a recorded or pinned checksum there is nothing to hold a file against: it is fetched anew.
   const cached = expected === undefined ? false : await verify(path, expected, name);
   if (cached === true) return path;
-  if (isOffline(env, options)) throw offlineError(name, path, cached instanceof Memory3Error ? [cached] : []);
+  if (isOffline(env, options)) {
+    // A file that nothing is known of is not taken for the one that is meant.
+    const otherwise =
+      expected === undefined
+        ? `fetch the file by other means and name it by its path, or put it at ${path} and add #sha256=... to the name`
+        : `put the file with sha256 ${expected} at ${path} by other means`;
+    throw offlineError(name, otherwise, cached instanceof Memory3Error ? [cached] : []);
+  }
   if (cached instanceof Memory3Error) options.onNotice?.(`${cached.message} It is fetched anew.`);
   const source: HuggingFaceSource = reference;
   const stored = await fetchFromHuggingFace(source, path, {
@@ -195,11 +202,12 @@ function isOffline(env: Environment, options: FetchOptions): boolean {
   return options.offline ?? (isSet(env.MEMORY3_OFFLINE) || isSet(env.HF_HUB_OFFLINE));
 }
 
-function offlineError(name: string, path: string, failures: readonly Memory3Error[]): Memory3Error {
+/** @param otherwise what helps but the network */
+function offlineError(name: string, otherwise: string, failures: readonly Memory3Error[]): Memory3Error {
   const damaged = failures[0];
   return new Memory3Error(
     damaged ? 'damaged' : 'network',
     damaged ? damaged.message : `${name} is not there yet, and offline mode forbids fetching it.`,
-    { remedy: `Unset MEMORY3_OFFLINE and HF_HUB_OFFLINE, or put the file at ${path} by other means.` },
+    { remedy: `Unset MEMORY3_OFFLINE and HF_HUB_OFFLINE, or ${otherwise}.` },
   );
 }
