@@ -125,7 +125,7 @@ export function describeCitations({ citations }: AnswerSummary, { colours }: Ter
     const beginning = text.replaceAll(/\s+/g, ' ').slice(0, 72);
     return `${colours.cyan(`[${referenceId}]`)} ${title ?? shortName(document)} ${colours.dim(`(${score.toFixed(3)}) ${beginning}…`)}`;
   });
-  return `\n${lines.join('\n')}`;
+  return `\n${colours.dim('Recalled for prompt and answer, best first:')}\n${lines.join('\n')}`;
 }
 
 /** A path as seen from the working folder where that is shorter; documents of other sources keep their name. */

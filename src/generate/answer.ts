@@ -50,7 +50,7 @@ export interface Answerer {
   readonly recall: Recaller | null;
 }
 
-/** A reference that was in the model's sight while it answered. */
+/** A reference that was in the model's sight while it read some part of the prompt or wrote some part of the answer. */
 export interface Citation {
   readonly document: string;
   readonly title: string | null;
@@ -58,7 +58,7 @@ export interface Citation {
   readonly text: string;
   /** Search score of its best recall. */
   readonly score: number;
-  /** Chunks that recalled it. */
+  /** Chunks, of prompt and answer together, that recalled it. */
   readonly recalls: number;
 }
 
