@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { type TemporaryFolder, temporaryFolder } from '../test/support/temporary.ts';
-import { linesOf, readJsonLines, readLines, streamJsonLines } from './json-lines.ts';
+import { LongLine, linesOf, readJsonLines, readLines, streamJsonLines } from './json-lines.ts';
 
 const schema = z.object({ n: z.number() });
 let folder: TemporaryFolder;
@@ -29,6 +29,11 @@ describe('JSON Lines', () => {
 
   it('are cut rightly wherever the stream is cut', async () => {
     const text = 'eins\n\nzwölf\n数\n';
+    // "zwölf" has six bytes.
+    for (const longest of [6, 5, 3, 0]) await cutEverywhere(text, longest);
+  });
+
+  async function cutEverywhere(text: string, longest: number): Promise<void> {
     const bytes = new TextEncoder().encode(text);
     for (let size = 1; size <= bytes.length; size++) {
       const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
@@ -39,14 +44,17 @@ describe('JSON Lines', () => {
           (async function* () {
             yield* pieces;
           })(),
+          longest,
         ),
       );
       assert.deepEqual(
-        lines.map((line) => new TextDecoder().decode(line)),
-        text.split('\n'),
+        lines.map((line) => (line instanceof LongLine ? line.message : new TextDecoder().decode(line))),
+        text
+          .split('\n')
+          .map((line) => (Buffer.byteLength(line) <= longest ? line : `it is longer than ${longest} bytes`)),
       );
     }
-  });
+  }
 
   it('name the file and the line that is wrong', async () => {
     await assert.rejects(read('{"n":1}\n{"n":'), { code: 'damaged', message: /x\.jsonl, line 2: it is not JSON/ });

@@ -54,7 +54,8 @@ export async function* readLines(file: string): AsyncGenerator<Line<string>, voi
   const byteOrderMark = '\ufeff';
   let number = 0;
   try {
-    for await (const bytes of linesOf(await openStream(file), longestLine)) {
+    for await (const bytes of linesOf(await openStream(file))) {
+      if (bytes instanceof LongLine) throw bytes;
       number++;
       const text = decoder.decode(bytes);
       yield { value: number === 1 && text.startsWith(byteOrderMark) ? text.slice(1) : text, number };
@@ -64,30 +65,45 @@ export async function* readLines(file: string): AsyncGenerator<Line<string>, voi
   }
 }
 
-/** What a stream holds between newlines, as bytes, so that a fault in one line is that line's alone. */
+/**
+ * What a stream holds between newlines, as bytes, so that a fault in one line is that line's alone. In the place of a
+ * line that is longer than `longest` bytes comes the error that says so, as soon as that is known.
+ */
 export async function* linesOf(
   stream: AsyncIterable<string | Uint8Array>,
-  longest = Number.POSITIVE_INFINITY,
-): AsyncGenerator<Uint8Array, void> {
+  longest = longestLine,
+): AsyncGenerator<Uint8Array | LongLine, void> {
   let pieces: Uint8Array[] = [];
-  let held = 0;
+  let length = 0;
+  /** @returns false if this piece makes the line too long */
+  const hold = (piece: Uint8Array): boolean => {
+    if (length > longest) return true;
+    length += piece.length;
+    if (length <= longest) pieces.push(piece);
+    else pieces = [];
+    return length <= longest;
+  };
+  /** @returns the line that ends here, none if it was too long */
+  const end = (): Uint8Array[] => {
+    const line = length <= longest ? [Buffer.concat(pieces)] : [];
+    pieces = [];
+    length = 0;
+    return line;
+  };
   for await (const chunk of stream) {
     const bytes: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     let start = 0;
-    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
-      yield Buffer.concat([...pieces, bytes.subarray(start, end)]);
-      pieces = [];
-      held = 0;
-      start = end + 1;
+    for (let found = bytes.indexOf(newline); found !== -1; found = bytes.indexOf(newline, start)) {
+      if (!hold(bytes.subarray(start, found))) yield new LongLine(longest);
+      yield* end();
+      start = found + 1;
     }
-    pieces.push(bytes.subarray(start));
-    held += bytes.length - start;
-    if (held > longest) throw new LongLine(longest);
+    if (!hold(bytes.subarray(start))) yield new LongLine(longest);
   }
-  yield Buffer.concat(pieces);
+  yield* end();
 }
 
-class LongLine extends Error {
+export class LongLine extends Error {
   override readonly name = 'LongLine';
   constructor(longest: number) {
     super(`it is longer than ${longest} bytes`);

@@ -190,6 +190,26 @@ describe('inputs', () => {
     assert.deepEqual(page, { name: 'page', title: null, mediaType: 'text/html', text: 'Hi' });
   });
 
+  it('more than the largest file is skipped from standard input too, and of JSON Lines a line alone', async () => {
+    const piece = Buffer.alloc(2 ** 24, 'x');
+    const stdin = () =>
+      Readable.from(
+        (function* () {
+          yield Buffer.from('{"text": "first"}\n');
+          for (let count = 0; count < 17; count++) yield piece;
+          yield Buffer.from('\n{"text": "third"}');
+        })(),
+      );
+    const [whole] = await read(['-'], { stdin: stdin(), stdinName: 'page' });
+    assert.deepEqual(whole, {
+      skipped: 'page',
+      reason: 'it has more than 268435456 bytes, which is the most; split it',
+    });
+    const lines = await read(['-'], { stdin: stdin(), stdinType: 'application/x-ndjson' });
+    assert.deepEqual(names(lines), ['stdin#1', 'stdin:2', 'stdin#3']);
+    assert.equal(reasonOf(lines[1] as Source), 'it is longer than 268435456 bytes');
+  });
+
   it('one document at a time', async () => {
     const sources = readSources(['tree/b.txt', 'tree/later.txt'].slice(0, 1).concat('tree/sub'), { folder });
     await sources.next();

@@ -7,8 +7,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
-import { linesOf } from '../json-lines.ts';
+import { LongLine, linesOf } from '../json-lines.ts';
 import { decodeText, extractText, type MediaType, mediaTypeOf, mediaTypes, Unreadable } from './document-formats.ts';
 import { listInputs, unreadable } from './inputs.ts';
 
@@ -43,7 +42,7 @@ export interface SourceOptions {
   readonly idField?: string;
 }
 
-/** Largest file that is read as a whole; JSON Lines are read line by line and may be larger. */
+/** Largest file, or input, that is read as a whole; JSON Lines are read line by line and may be larger. */
 const largestFile = 256 * 1024 * 1024;
 
 /**
@@ -86,7 +85,25 @@ async function* readStandardInput(options: SourceOptions): AsyncGenerator<Source
   const mediaType = options.stdinType ?? mediaTypes.text;
   const stream = options.stdin ?? process.stdin;
   if (mediaType === mediaTypes.jsonLines) yield* readJsonLines(name, stream, options);
-  else yield await toDocument(name, await buffer(stream), mediaType);
+  else yield await readWholeStream(name, stream, mediaType);
+}
+
+async function readWholeStream(name: string, stream: Readable, mediaType: MediaType): Promise<Source> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of stream) {
+      const piece: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+      pieces.push(piece);
+      size += piece.length;
+      if (size > largestFile) {
+        return { skipped: name, reason: `it has more than ${largestFile} bytes, which is the most; split it` };
+      }
+    }
+  } catch (error) {
+    return { skipped: name, reason: unreadable(error) };
+  }
+  return await toDocument(name, Buffer.concat(pieces), mediaType);
 }
 
 async function toDocument(name: string, bytes: Uint8Array, mediaType: MediaType): Promise<Source> {
@@ -113,6 +130,10 @@ async function* readJsonLines(name: string, stream: Readable, options: SourceOpt
   try {
     for await (const bytes of linesOf(stream)) {
       number++;
+      if (bytes instanceof LongLine) {
+        yield { skipped: `${name}:${number}`, reason: bytes.message };
+        continue;
+      }
       const line = lineToSource(name, number, bytes, options);
       if (line === null) continue;
       if ('skipped' in line) {
