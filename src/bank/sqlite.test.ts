@@ -1,25 +1,21 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { dimensions, documentOf, identity, memoryOf, texts, vectorOf } from '../../test/crash/library.ts';
-import { Memory3Error } from '../errors.ts';
+import {
+  dimensions,
+  documentOf,
+  fails,
+  fillBank,
+  identity,
+  memoryOf,
+  problemsOf,
+  texts,
+  vectorOf,
+} from '../../test/crash/library.ts';
 import type { MemoryBank } from './bank.ts';
 import { type OpenBankOptions, openBank } from './sqlite.ts';
 
@@ -35,27 +31,10 @@ function writeBank(bankPath: string, options: Partial<OpenBankOptions> = {}): Me
   return openBank(bankPath, { mode: 'write', identity, ...options });
 }
 
-/** A bank that holds the library, with a memory for every reference but the first. */
-function fill(bankPath: string): void {
-  using bank = writeBank(bankPath);
-  for (const [name, text] of Object.entries(texts)) bank.putDocument(documentOf(name, text));
-  const [, ...others] = bank.coldReferences();
-  bank.putMemories(others.map((referenceId) => ({ referenceId, bytes: memoryOf(bank.reference(referenceId).text) })));
-}
-
-const fails = (code: string, pattern: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof Memory3Error, String(error));
-  assert.equal(error.code, code);
-  assert.match(error.message, pattern);
-  return true;
-};
-const posixOnly = { skip: process.platform === 'win32' };
-const problems = (bank: MemoryBank) => [...bank.verify()].map(({ where, what }) => `${where}: ${what}`);
-
 describe('a bank', () => {
   it('gives back what was stored, after it was closed', () => {
     const bankPath = newPath();
-    fill(bankPath);
+    fillBank(bankPath);
     using bank = openBank(bankPath, { mode: 'read', identity });
     assert.deepEqual(
       [...bank.documents()].map(({ name }) => name),
@@ -83,7 +62,7 @@ describe('a bank', () => {
       { documents: 5, references: 14, memories: 13, memoryBytes: 39_000 },
     );
     assert.deepEqual([...bank.coldReferences()], [1]);
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 
   it('stores the same content once, under all its names', () => {
@@ -108,7 +87,7 @@ describe('a bank', () => {
     assert.equal(bank.removeDocument('b'), false);
     const { documents, references } = bank.stats();
     assert.deepEqual({ documents, references }, { documents: 0, references: 0 });
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 
   it('keeps the memories of what did not change in a changed document', () => {
@@ -127,7 +106,7 @@ describe('a bank', () => {
     assert.throws(() => bank.reference(1), fails('not-found', /no reference 1/));
     assert.throws(() => bank.memory(1), fails('not-found', /no reference 1/));
     assert.equal(bank.stats().documents, 1);
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 
   it('does not take an unchanged reference from a document that another name still needs', () => {
@@ -143,7 +122,7 @@ describe('a bank', () => {
     // And back: the name moves to content that is there, and what it left is dropped.
     assert.equal(bank.putDocument(documentOf('a', 'Shared. Text.')).outcome, 'alias');
     assert.equal(bank.stats().documents, 1);
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 
   it('refuses what it could not give back', () => {
@@ -170,7 +149,7 @@ describe('a bank', () => {
     );
     assert.equal(bank.memory(1), undefined, 'all or nothing');
     assert.equal(bank.stats().documents, 1);
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 
   it('keeps any text, zero characters and emoji included; a lone surrogate becomes U+FFFD', () => {
@@ -196,14 +175,14 @@ describe('a bank', () => {
     );
     bank.putDocument({ ...documentOf('lone', 'a\ud800b'), title: null });
     assert.equal(bank.documentText(bank.document('lone')?.id ?? 0), 'a\ufffdb');
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 });
 
 describe('opening', () => {
   it('refuses a bank of another model, naming both sides and the command', () => {
     const bankPath = newPath();
-    fill(bankPath);
+    fillBank(bankPath);
     const other = { ...identity, model: { name: 'model-b', fingerprint: 'd'.repeat(64) } };
     const refused = fails(
       'mismatch',
@@ -231,133 +210,6 @@ describe('opening', () => {
     }
     assert.deepEqual(readFileSync(bankPath), before);
   });
-
-  it('lets one write and names it to the others, who can read', () => {
-    const bankPath = newPath();
-    using writer = writeBank(bankPath);
-    writer.putDocument(documentOf('a', 'One. Two.'));
-    using reader = openBank(bankPath, { mode: 'read', identity });
-    assert.equal(reader.stats().references, 2);
-    assert.throws(() => writeBank(bankPath), fails('locked', new RegExp(`process ${process.pid}`)));
-    const script = `
-      const { openBank } = await import(${JSON.stringify(import.meta.resolve('./sqlite.ts'))});
-      try { openBank(${JSON.stringify(bankPath)}, { mode: 'write' }); } catch (error) { console.log(error.code, error.message); }`;
-    const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-    assert.match(child.stdout, new RegExp(`^locked .*process ${process.pid}`), child.stderr);
-    writer.putDocument(documentOf('b', 'Three.'));
-    assert.equal(reader.stats().references, 3);
-    assert.deepEqual(
-      reader.searchWords('three', 5).map(({ referenceId }) => referenceId),
-      [3],
-    );
-    assert.throws(() => reader.removeDocument('a'), fails('usage', /for reading only/));
-  });
-
-  it('is one bank under all its names: one lock, one log, one index', posixOnly, () => {
-    const place = mkdtempSync(path.join(folder, 'links-'));
-    mkdirSync(path.join(place, 'real'));
-    const bankPath = path.join(place, 'real', 'bank');
-    symlinkSync('real', path.join(place, 'linked'));
-    symlinkSync(path.join('linked', 'bank'), path.join(place, 'link'));
-    const names = [bankPath, path.join(place, 'link'), path.join(place, 'linked', 'bank')];
-    // The first time there is no file yet.
-    for (const name of [...names, ...names].slice(1)) {
-      using writer = writeBank(name);
-      writer.putDocument(documentOf(name, `About ${name}.`));
-      for (const other of names) assert.throws(() => writeBank(other), fails('locked', /another process/));
-    }
-    assert.deepEqual(readdirSync(place).sort(), ['link', 'linked', 'real']);
-    assert.deepEqual(readdirSync(path.dirname(bankPath)).sort(), ['bank', 'bank.lock']);
-    using bank = openBank(path.join(place, 'link'), { mode: 'read' });
-    assert.equal(bank.path, realpathSync(bankPath));
-    assert.deepEqual(problems(bank), []);
-  });
-
-  it('keeps its totals when somebody deleted the lock and wrote', posixOnly, () => {
-    const bankPath = newPath();
-    using first = writeBank(bankPath);
-    first.putDocument(documentOf('a', 'One. Two.'));
-    rmSync(`${bankPath}.lock`);
-    using second = writeBank(bankPath);
-    second.putDocument(documentOf('b', 'Three.'));
-    first.putDocument(documentOf('c', 'Four.'));
-    second.removeDocument('a');
-    assert.equal(first.stats().references, 2);
-    assert.deepEqual(problems(first), []);
-  });
-
-  it('stores what a reader wrote for a cold reference when nobody else is writing', () => {
-    const bankPath = newPath();
-    fill(bankPath);
-    using reader = openBank(bankPath, { mode: 'read', identity });
-    const cold = { referenceId: 1, bytes: memoryOf('cold') };
-    {
-      using writer = writeBank(bankPath);
-      assert.equal(reader.tryPutMemories([cold]), false);
-      assert.equal(writer.memory(1), undefined);
-    }
-    const taken = { referenceId: 2, bytes: memoryOf('must not replace') };
-    assert.equal(reader.tryPutMemories([cold, taken, { referenceId: 999, bytes: memoryOf('gone') }]), true);
-    assert.deepEqual(reader.memory(1), memoryOf('cold'));
-    assert.deepEqual(reader.memory(2), memoryOf(reader.reference(2).text));
-    assert.deepEqual(problems(reader), []);
-  });
-
-  /** Runs `script` as somebody who owns neither the bank nor its folder; returns what it printed. */
-  const asSomebody = (bankPath: string, script: string): string => {
-    const started = `
-      const { openBank } = await import(${JSON.stringify(import.meta.resolve('./sqlite.ts'))});
-      const { exportBank } = await import(${JSON.stringify(import.meta.resolve('./transfer.ts'))});
-      const bankPath = ${JSON.stringify(bankPath)};
-      if (process.getuid() === 0) process.setuid(65534);
-      ${script}`;
-    const child = spawnSync(process.execPath, ['--input-type=module', '-e', started], { encoding: 'utf8' });
-    assert.equal(child.stderr, '');
-    return child.stdout;
-  };
-  const ownFolder = (): string => {
-    chmodSync(folder, 0o755);
-    return mkdtempSync(path.join(folder, 'own-'));
-  };
-  const readAll = `
-    using bank = openBank(bankPath, { mode: 'read' });
-    console.log(bank.stats().references, bank.searchWords('otters', 1).length, [...bank.verify()].length,
-      bank.tryPutMemories([{ referenceId: 1, bytes: new Uint8Array(1) }]));`;
-
-  it('reads in a folder that cannot be written', posixOnly, () => {
-    const bankPath = path.join(ownFolder(), 'bank');
-    fill(bankPath);
-    chmodSync(path.dirname(bankPath), 0o555);
-    assert.equal(asSomebody(bankPath, readAll), '14 1 0 false\n');
-    chmodSync(path.dirname(bankPath), 0o755);
-  });
-
-  it('in such a folder says who can merge a log that was left', posixOnly, () => {
-    const bankPath = path.join(ownFolder(), 'bank');
-    fill(bankPath);
-    const left = path.join(ownFolder(), 'bank');
-    using writer = writeBank(bankPath);
-    writer.putDocument(documentOf('in the log', 'One. Two.'));
-    for (const end of ['', '-wal']) copyFileSync(bankPath + end, left + end);
-    chmodSync(path.dirname(left), 0o555);
-    const open =
-      "try { openBank(bankPath, { mode: 'read' }); } catch (error) { console.log(error.code, error.message); }";
-    assert.match(asSomebody(left, open), /^disk .* has a log .*\n.*memory3 add/);
-    chmodSync(path.dirname(left), 0o755);
-    writeBank(left)[Symbol.dispose]();
-    assert.equal(asSomebody(left, readAll), '16 1 0 false\n');
-  });
-
-  it('reads, recalls and exports a bank whose files belong to somebody else', posixOnly, () => {
-    for (const foreign of ['', '.lock']) {
-      const bankPath = path.join(ownFolder(), 'bank');
-      fill(bankPath);
-      for (const end of ['', '.lock']) chmodSync(bankPath + end, end === foreign ? 0o444 : 0o666);
-      chmodSync(path.dirname(bankPath), 0o777);
-      const script = `${readAll}\nconsole.log((await exportBank(bankPath, bankPath + '.gz')).documents);`;
-      assert.equal(asSomebody(bankPath, script), '14 1 0 false\n5\n', `${foreign} of somebody else`);
-    }
-  });
 });
 
 describe('searching', () => {
@@ -367,7 +219,7 @@ describe('searching', () => {
   ] as const) {
     it(`finds the nearest vectors ${name}, also after changes by others`, () => {
       const bankPath = newPath();
-      fill(bankPath);
+      fillBank(bankPath);
       using reader = openBank(bankPath, { mode: 'read', identity, exactBelow });
       const nearest = (query: string) => reader.searchVectors(vectorOf(query), 3);
       const text = 'Painters climb it every seven years.';
@@ -387,7 +239,7 @@ describe('searching', () => {
 
   it('finds words in Chinese, with other accents, and does not take a query for an expression', () => {
     const bankPath = newPath();
-    fill(bankPath);
+    fillBank(bankPath);
     using bank = openBank(bankPath, { mode: 'read', identity });
     const found = (query: string) =>
       bank.searchWords(query, 3).map(({ referenceId }) => bank.reference(referenceId).text);
@@ -408,7 +260,7 @@ describe('searching', () => {
   it('builds a lost, foreign or damaged index again, and says so', () => {
     const bankPath = newPath();
     const index = `${bankPath}.index`;
-    fill(bankPath);
+    fillBank(bankPath);
     const search = () => {
       const notices: string[] = [];
       using bank = openBank(bankPath, {
@@ -429,7 +281,7 @@ describe('searching', () => {
     writeFileSync(index, flipped);
     {
       using bank = openBank(bankPath, { mode: 'read' });
-      assert.match(problems(bank).join(), /\.index: its checksum is wrong/);
+      assert.match(problemsOf(bank).join(), /\.index: its checksum is wrong/);
     }
     const repaired = search();
     assert.match(repaired.notices.join(), /damaged \(its checksum is wrong\); it is built again/);
@@ -437,7 +289,7 @@ describe('searching', () => {
     writeFileSync(index, bytes.subarray(0, bytes.length / 2));
     assert.match(search().notices.join(), /damaged/);
     const other = newPath();
-    fill(other);
+    fillBank(other);
     copyFileSync(index, `${other}.index`);
     const notices: string[] = [];
     using bank = openBank(other, { mode: 'read', exactBelow: 0, onNotice: (text) => notices.push(text) });
@@ -464,12 +316,12 @@ describe('damage', () => {
   for (const [what, sql, read] of changes) {
     it(`is named when ${what} is read, and by verify`, () => {
       const bankPath = newPath();
-      fill(bankPath);
+      fillBank(bankPath);
       using database = new DatabaseSync(bankPath);
       database.exec(sql);
       using bank = openBank(bankPath, { mode: 'read', identity });
       assert.throws(() => read(bank), fails('damaged', /is damaged/));
-      assert.notDeepEqual(problems(bank), []);
+      assert.notDeepEqual(problemsOf(bank), []);
     });
   }
 
@@ -482,17 +334,17 @@ describe('damage', () => {
       'UPDATE sqlite_sequence SET seq = 1',
     ]) {
       const bankPath = newPath();
-      fill(bankPath);
+      fillBank(bankPath);
       using database = new DatabaseSync(bankPath);
       database.exec(sql);
       using bank = openBank(bankPath, { mode: 'read', identity });
-      assert.notDeepEqual(problems(bank), [], sql);
+      assert.notDeepEqual(problemsOf(bank), [], sql);
     }
   });
 
   it('that was stored as it is, is named by verify: memories that are none or hold no numbers', () => {
     const bankPath = newPath();
-    fill(bankPath);
+    fillBank(bankPath);
     using bank = writeBank(bankPath);
     const noNumber = memoryOf('any');
     // The last half, NaN.
@@ -501,7 +353,7 @@ describe('damage', () => {
       { referenceId: 2, bytes: noNumber },
       { referenceId: 3, bytes: new Uint8Array(9) },
     ]);
-    const [first, second, ...others] = problems(bank);
+    const [first, second, ...others] = problemsOf(bank);
     assert.equal(first, 'memory 2: a value of its layer 0, head 0, is not finite');
     assert.match(second ?? '', /^memory 3: .* does not start as a memory/);
     assert.deepEqual(others, []);
@@ -509,13 +361,13 @@ describe('damage', () => {
 
   it('does not keep a document from being removed', () => {
     const bankPath = newPath();
-    fill(bankPath);
+    fillBank(bankPath);
     {
       using database = new DatabaseSync(bankPath);
       database.exec('UPDATE memory SET data = zeroblob(3000) WHERE reference_id = 2');
     }
     using bank = writeBank(bankPath);
     assert.equal(bank.removeDocument('tower.txt'), true);
-    assert.deepEqual(problems(bank), []);
+    assert.deepEqual(problemsOf(bank), []);
   });
 });

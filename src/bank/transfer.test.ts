@@ -13,8 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { documentOf, identity, memoryOf, texts } from '../../test/crash/library.ts';
-import { Memory3Error } from '../errors.ts';
+import { documentOf, fails, identity, memoryOf, texts } from '../../test/crash/library.ts';
 import type { BankIdentity, MemoryBank, NewReference } from './bank.ts';
 import { rewriteBank } from './rewrite.ts';
 import { openBank } from './sqlite.ts';
@@ -43,10 +42,6 @@ function contents(bankPath: string) {
       memory: bank.memory(referenceId),
     })),
   }));
-}
-
-function isError(code: string, pattern: RegExp) {
-  return (error: unknown) => error instanceof Memory3Error && error.code === code && pattern.test(error.message);
 }
 
 describe('a bank as one file', () => {
@@ -83,15 +78,12 @@ describe('a bank as one file', () => {
     copyFileSync(source, bank);
     for (const content of [readFileSync(source), 'my notes', gzipSync('my notes\n'), '']) {
       writeFileSync(bank, content);
-      await assert.rejects(exportBank(source, bank), isError('usage', /is not an exported bank/));
+      await assert.rejects(exportBank(source, bank), fails('usage', /is not an exported bank/));
       assert.deepEqual(readFileSync(bank), Buffer.from(content));
     }
-    await assert.rejects(exportBank(source, source), isError('usage', /is not an exported bank/));
+    await assert.rejects(exportBank(source, source), fails('usage', /is not an exported bank/));
     mkdirSync(path.join(folder, 'a folder'));
-    await assert.rejects(
-      exportBank(source, path.join(folder, 'a folder')),
-      isError('usage', /is not an exported bank/),
-    );
+    await assert.rejects(exportBank(source, path.join(folder, 'a folder')), fails('usage', /is not an exported bank/));
   });
 
   it('is tested as a whole before anything is stored', async () => {
@@ -121,9 +113,9 @@ describe('a bank as one file', () => {
     for (const [damage, pattern] of damages) {
       const damagedFile = path.join(folder, 'damaged.gz');
       writeFileSync(damagedFile, damage);
-      await assert.rejects(importBank(damagedFile, target), isError('damaged', pattern), String(pattern));
+      await assert.rejects(importBank(damagedFile, target), fails('damaged', pattern), String(pattern));
     }
-    await assert.rejects(importBank(path.join(folder, 'no such file'), target), isError('not-found', /no such file/));
+    await assert.rejects(importBank(path.join(folder, 'no such file'), target), fails('not-found', /no such file/));
     assert.equal(existsSync(target), false);
   });
 
@@ -153,7 +145,7 @@ describe('a bank as one file', () => {
     await exportBank(source, file);
     const target = path.join(folder, 'of another');
     openBank(target, { mode: 'write', identity: { ...identity, model: other('model') } })[Symbol.dispose]();
-    await assert.rejects(importBank(file, target), isError('mismatch', /model-b/));
+    await assert.rejects(importBank(file, target), fails('mismatch', /model-b/));
   });
 });
 
@@ -165,9 +157,9 @@ describe('rewriting', () => {
     using reader = openBank(target, { mode: 'read', identity });
     reader.stats();
     const result = rewriteBank(target, wanted);
-    assert.throws(() => reader.reference(1), isError('mismatch', /./));
-    assert.throws(() => reader.memory(2), isError('mismatch', /./));
-    assert.throws(() => openBank(target, { mode: 'read', identity }), isError('mismatch', /memory3 rewrite/));
+    assert.throws(() => reader.reference(1), fails('mismatch', /./));
+    assert.throws(() => reader.memory(2), fails('mismatch', /./));
+    assert.throws(() => openBank(target, { mode: 'read', identity }), fails('mismatch', /memory3 rewrite/));
     return { target, wanted, result };
   };
   const putAgain = (bank: MemoryBank) => {
@@ -204,7 +196,7 @@ describe('rewriting', () => {
   it('for another model keeps the documents, and an interrupted rewrite is known', async () => {
     const { target, wanted, result } = rewritten('model', { model: other('model') });
     assert.deepEqual(result, { changed: ['model'], dropped: { references: 14, vectors: 14, memories: 3 } });
-    await assert.rejects(exportBank(target, file), isError('mismatch', /5 documents .* wait/));
+    await assert.rejects(exportBank(target, file), fails('mismatch', /5 documents .* wait/));
     using bank = openBank(target, { mode: 'write', identity: wanted });
     assert.deepEqual(bank.searchWords('tower', 5), []);
     putAgain(bank);

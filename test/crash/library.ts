@@ -1,6 +1,9 @@
 /** Small documents with vectors and memories that follow from their text alone, for the bank's tests. */
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { BankIdentity, NewDocument, NewReference } from '../../src/bank/bank.ts';
+import type { BankIdentity, MemoryBank, NewDocument, NewReference } from '../../src/bank/bank.ts';
+import { openBank } from '../../src/bank/sqlite.ts';
+import { Memory3Error } from '../../src/errors.ts';
 import { encodeMemory } from '../../src/memory/format.ts';
 
 export const dimensions = 48;
@@ -58,3 +61,26 @@ export const texts: Readonly<Record<string, string>> = {
   'beijing.txt': '北京是中国的首都。长城在北京的北面。故宫曾经是皇帝的住所。',
   'naïve.txt': 'A naïve café owner called his dog Zoë. The dog did not care about diaereses.',
 };
+
+/** Makes a bank that holds the texts, with a memory for every reference but the first. */
+export function fillBank(bankPath: string): void {
+  using bank = openBank(bankPath, { mode: 'write', identity });
+  for (const [name, text] of Object.entries(texts)) bank.putDocument(documentOf(name, text));
+  const [, ...others] = bank.coldReferences();
+  bank.putMemories(others.map((referenceId) => ({ referenceId, bytes: memoryOf(bank.reference(referenceId).text) })));
+}
+
+/** What `verify` finds, a line each. */
+export function problemsOf(bank: MemoryBank): string[] {
+  return [...bank.verify()].map(({ where, what }) => `${where}: ${what}`);
+}
+
+/** For `assert.throws`: a Memory3Error of this code and message. */
+export function fails(code: string, pattern: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof Memory3Error, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, pattern);
+    return true;
+  };
+}
