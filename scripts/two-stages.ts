@@ -175,7 +175,9 @@ function describe({ losses, gains, effectiveSize }: ExperimentSummary): string {
     words(plain),
     words(memory),
     arm in gains ? words(gains[arm as keyof typeof gains]) : '',
-    arm in effectiveSize ? effectiveSize[arm as keyof typeof effectiveSize].toFixed(2) : '',
+    arm in effectiveSize
+      ? (effectiveSize[arm as keyof typeof effectiveSize]?.toFixed(2) ?? 'none: doubling gained nothing')
+      : '',
   ]);
   return table(['arm', 'loss without memories', 'with memories', 'gain on no-memories', 'effective size'], rows);
 }

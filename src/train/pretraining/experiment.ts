@@ -163,8 +163,8 @@ export interface ExperimentSummary {
   readonly losses: Readonly<Record<ArmName, { readonly plain: Spread; readonly memory: Spread }>>;
   /** What each arm gains on "no-memories" of the same seed, as it was trained. */
   readonly gains: Readonly<Record<Exclude<ArmName, 'no-memories'>, Spread>>;
-  /** The paper's measure: gain by memories / gain by doubling. */
-  readonly effectiveSize: { readonly 'two-stages': number; readonly 'from-the-start': number };
+  /** The paper's measure: gain by memories / gain by doubling; null where doubling gained nothing. */
+  readonly effectiveSize: { readonly 'two-stages': number | null; readonly 'from-the-start': number | null };
 }
 
 /** @param results all arms, each with at least one seed */
@@ -188,12 +188,13 @@ export function summarise(results: readonly ArmResult[]): ExperimentSummary {
     'from-the-start': gain('from-the-start'),
     double: gain('double'),
   };
+  const sizeOf = ({ mean }: Spread) => (gains.double.mean > 0 ? mean / gains.double.mean : null);
   return {
     losses,
     gains,
     effectiveSize: {
-      'two-stages': gains['two-stages'].mean / gains.double.mean,
-      'from-the-start': gains['from-the-start'].mean / gains.double.mean,
+      'two-stages': sizeOf(gains['two-stages']),
+      'from-the-start': sizeOf(gains['from-the-start']),
     },
   };
 }
