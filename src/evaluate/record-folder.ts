@@ -14,7 +14,7 @@ import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { readJsonLines } from '../json-lines.ts';
 import { takeLock } from '../lock.ts';
-import { differences, onDisk, replaceFile } from '../train/run-folder.ts';
+import { differences, inWords, onDisk, replaceFile } from '../train/run-folder.ts';
 
 const configSchema = z.strictObject({ format: z.string(), config: z.record(z.string(), z.json()) });
 
@@ -97,8 +97,7 @@ function checkConfig(path: string, format: string, config: Readonly<Record<strin
   // What JSON leaves out is no difference.
   const changed = differences(parsed.data.config, JSON.parse(JSON.stringify(config)));
   if (changed.length === 0) return;
-  const words = changed.map(({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`);
-  throw new Memory3Error('mismatch', `The evaluation ${path} was begun otherwise: ${words.join('; ')}.`, {
+  throw new Memory3Error('mismatch', `The evaluation ${path} was begun otherwise: ${inWords(changed)}.`, {
     remedy: 'Go on with what its config.json says, or evaluate into another folder.',
   });
 }

@@ -10,7 +10,7 @@ import { readTextFile } from '../../model/binary-file.ts';
 import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
-import { differences, onDisk, replaceFile } from '../../train/run-folder.ts';
+import { differences, inWords, onDisk, replaceFile } from '../../train/run-folder.ts';
 import { measureThroughput } from '../throughput.ts';
 import type { ThroughputPart } from './plan.ts';
 
@@ -88,10 +88,7 @@ export async function storeThroughput(
   if (stored !== null) {
     const changed = differences(stored.measured, measured);
     if (changed.length === 0) return false;
-    const words = changed.map(
-      ({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`,
-    );
-    throw new Memory3Error('mismatch', `${join(folder, fileName)} was measured otherwise: ${words.join('; ')}.`, {
+    throw new Memory3Error('mismatch', `${join(folder, fileName)} was measured otherwise: ${inWords(changed)}.`, {
       remedy: 'Measure into another folder (--out), or remove that file to measure it anew.',
     });
   }
