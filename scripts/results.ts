@@ -1,11 +1,11 @@
 /**
  * docs/results.md in one command: builds the banks, evaluates the default model as it comes and with its adapter, measures
  * throughput, and writes the page. What is measured stands in src/evaluate/results/plan.ts. Run again it goes on where it
- * stopped; without --data it only writes the page anew.
+ * stopped; what is finished is kept beside the page, in docs/results. Without --data it only writes the page anew.
  *
  *   node scripts/results.ts --data data --out runs/results --docs docs/results.md
  */
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { Command } from 'commander';
 import { limitsOption } from '../src/cli/eval-options.ts';
 import { createInterrupt } from '../src/cli/interrupt.ts';
@@ -41,7 +41,10 @@ await runProgram(interrupt, async () => {
   const command = new Command('results')
     .option('--data <folder>', "folder of the data sets' folders; without it nothing is measured")
     .option('--out <folder>', 'banks and runs', 'runs/results')
-    .option('--docs <file>', 'the page (default: docs/results.md; with --limit or --tiny results.md in --out)')
+    .option(
+      '--docs <file>',
+      'the page, beside a folder of its name for what is finished (default: docs/results.md; with --limit or --tiny results.md in --out)',
+    )
     .option('--parts <names>', `only these, with commas between them: ${names.join(', ')}`)
     .addOption(limitsOption('in the place of the plan: items of each task; for single ones 50,arc_easy=200'))
     .option('--tiny', 'two items of each task, to see whether all of it works')
@@ -56,8 +59,9 @@ await runProgram(interrupt, async () => {
   const { data, out } = flags;
   const isQuick = flags.tiny === true || flags.limit !== undefined;
   const docs = flags.docs ?? (isQuick ? join(out, 'results.md') : 'docs/results.md');
+  const kept = keptBeside(docs);
   const writePage = () => {
-    writeResultsPage(docs, readResults(out, plan));
+    writeResultsPage(docs, readResults(out, plan, kept));
     terminal.notice(`Written: ${docs}`);
   };
   if (data === undefined) return writePage();
@@ -68,7 +72,7 @@ await runProgram(interrupt, async () => {
   using progress = progressOf(terminal);
   try {
     const events = measureResults({
-      ...{ out, data, plan, signal },
+      ...{ out, kept, data, plan, signal },
       ...(flags.parts !== undefined && { parts: flags.parts.split(',').map((name) => name.trim()) }),
       models: modelsOf(flags, fetching.options, terminal),
       onNotice: (message) => terminal.notice(message),
@@ -108,6 +112,12 @@ function modelsOf(flags: Flags, fetch: ReturnType<typeof showFetching>['options'
       return { ...opened, embedder, [Symbol.asyncDispose]: () => resources.disposeAsync() };
     },
   };
+}
+
+/** The folder of the page's name without its ending: docs/results of docs/results.md. */
+function keptBeside(page: string): string {
+  const { dir, name, ext } = parse(page);
+  return join(dir, ext === '' ? `${name}-kept` : name);
 }
 
 /** @throws Memory3Error "usage" where base and converted would be the same */

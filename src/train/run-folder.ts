@@ -274,11 +274,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** Writes a file of a run beside its place, then renames it: it is whole, or what it was. */
-export function replaceFile(folder: string, name: string, text: string): void {
+export function replaceFile(folder: string, name: string, content: string | Uint8Array): void {
   const unfinished = join(folder, `${name}.unfinished`);
   const file = openSync(unfinished, 'w');
   try {
-    writeFileSync(file, text);
+    writeFileSync(file, content);
     fsyncSync(file);
   } finally {
     closeSync(file);

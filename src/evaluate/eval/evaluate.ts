@@ -211,7 +211,10 @@ function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number |
 }
 
 /** What the results depend on, for the configuration. */
-export async function identityOf({ file, adapter, profile, bank }: Evaluated): Promise<Record<string, unknown>> {
+export async function identityOf(
+  evaluated: Pick<Evaluated, 'file' | 'adapter' | 'profile' | 'bank'>,
+): Promise<Record<string, unknown>> {
+  const { file, adapter, profile, bank } = evaluated;
   return {
     model: {
       name: file.name,

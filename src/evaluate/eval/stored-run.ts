@@ -87,7 +87,6 @@ export function readStoredRun(path: string): StoredRun {
   const parsed = configSchema.safeParse(head.data.config);
   if (!parsed.success) throw damaged(`config: ${faultsOf(parsed.error)}`);
   const config = parsed.data;
-  const items = join(path, 'items.jsonl');
   return {
     path,
     name: basename(resolve(path)),
@@ -96,8 +95,15 @@ export function readStoredRun(path: string): StoredRun {
     // Each name says its number of references.
     modes: parseModes(config.modes.join(','), 1),
     complete: existsSync(join(path, 'summary.json')),
-    records: existsSync(items) ? readJsonLines(items, recordSchema, { growing: true }) : [],
+    records: readItems(join(path, 'items.jsonl')),
   };
+}
+
+/** Of a run that is kept the items are compressed. */
+function readItems(file: string): ItemRecord[] {
+  if (existsSync(file)) return readJsonLines(file, recordSchema, { growing: true });
+  const compressed = `${file}.gz`;
+  return existsSync(compressed) ? readJsonLines(compressed, recordSchema) : [];
 }
 
 /** @throws Memory3Error "damaged" */

@@ -12,6 +12,7 @@ import { identityOf, openModel, type Workspace } from '../../generate/workspace.
 import { writeAdapter } from '../../memory/adapter.ts';
 import { openModelFile } from '../../model/open.ts';
 import { readBankRecord } from '../banks/plan.ts';
+import { readStoredRun } from '../eval/stored-run.ts';
 import { measureResults, type ResultsEvent, type ResultsModels } from './measure.ts';
 import { writeResultsPage } from './page.ts';
 import { type ModelName, type Part, type ResultsPlan, resultsPlan, tinyPlan } from './plan.ts';
@@ -83,6 +84,8 @@ after(() => {
 interface Measuring {
   readonly parts?: readonly string[];
   readonly plan?: ResultsPlan;
+  readonly kept?: string;
+  readonly models?: ResultsModels;
   /** Interrupts after so many batches. */
   readonly batches?: number;
 }
@@ -90,7 +93,8 @@ interface Measuring {
 async function measure(name: string, { batches, ...changes }: Measuring = {}): Promise<ResultsEvent[]> {
   const stop = new AbortController();
   const events: ResultsEvent[] = [];
-  const request = { out: join(folder.path, name), data: data.path, plan, models, onNotice: () => {}, ...changes };
+  const paths = { out: join(folder.path, name), kept: join(folder.path, `${name}-kept`), data: data.path };
+  const request = { ...paths, plan, models, onNotice: () => {}, ...changes };
   for await (const event of measureResults({ ...request, signal: stop.signal })) {
     events.push(event);
     const measured = events.filter((one) => one.kind === 'run' && one.event.kind === 'batch').length;
@@ -99,9 +103,9 @@ async function measure(name: string, { batches, ...changes }: Measuring = {}): P
   return events;
 }
 
-function pageOf(name: string): string {
+function pageOf(name: string, kept = `${name}-kept`): string {
   const file = join(folder.path, `${name}.md`);
-  writeResultsPage(file, readResults(join(folder.path, name), plan));
+  writeResultsPage(file, readResults(join(folder.path, name), plan, join(folder.path, kept)));
   return readFileSync(file, 'utf8');
 }
 
@@ -151,6 +155,29 @@ describe('results', () => {
       [],
     );
     assert.equal(pageOf('whole'), whole);
+  });
+
+  it('are kept: without the folder of the work nothing is measured again, and the page is the same', async () => {
+    const kept = join(folder.path, 'whole-kept');
+    const events = await measure('elsewhere', { kept });
+    assert.deepEqual(new Set(events.map(({ kind }) => kind)), new Set(['part']));
+    assert.equal(pageOf('elsewhere', 'whole-kept'), whole);
+    const other = { ...plan, limit: 1 };
+    await assert.rejects(measure('elsewhere', { kept, plan: other }), {
+      code: 'mismatch',
+      message: /general-base was measured otherwise: limit was 2, is 1/,
+    });
+    const swapped: ResultsModels = { ...models, withEmbedder: () => models.withEmbedder('converted') };
+    await assert.rejects(measure('elsewhere', { kept, models: swapped }), {
+      code: 'mismatch',
+      message: /general-base was measured otherwise: model\.name was /,
+    });
+    const { records } = readStoredRun(join(kept, 'answers-converted'));
+    assert.deepEqual(records, readStoredRun(join(folder.path, 'whole', 'answers-converted')).records);
+    const words = readdirSync(kept).flatMap((name) =>
+      name.endsWith('.json') ? [] : readdirSync(join(kept, name)).map((file) => `${file}`),
+    );
+    assert.deepEqual([...new Set(words)], ['config.json', 'items.jsonl.gz', 'summary.json'], 'no examples with texts');
   });
 
   it('go on where they were interrupted or cut off, and end the same', async () => {

@@ -1,13 +1,18 @@
 /**
- * Measures what a plan says into one folder:
+ * Measures what a plan says into two folders. One is for the work, and large:
  *
- *   results.json             when something was measured last
  *   banks/<kind>-<model>     a bank of each kind for each model: memories are the model's own. They are written when they
  *                            are first recalled and stay in the bank
  *   <part>-<model>/          an evaluation's folder (`../eval/eval-folder.ts`), with a report of its own
- *   throughput.json          `stored-throughput.ts`
  *
- * Everything in it goes on item by item after an interruption; what is finished is read, checked and left alone.
+ * The other is small and kept with the page:
+ *
+ *   <part>-<model>/          a finished evaluation (`kept.ts`)
+ *   throughput.json          `stored-throughput.ts`
+ *   results.json             when something was measured last
+ *
+ * An evaluation goes on item by item after an interruption. What is kept is checked and not measured again, though neither
+ * banks nor data are there any more.
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,8 +23,9 @@ import type { Embedder } from '../../retrieval/embedder.ts';
 import { onDisk } from '../../train/run-folder.ts';
 import { type BuildEvent, buildBank, finishedBank } from '../banks/build.ts';
 import { planBank } from '../banks/plan.ts';
-import { type EvaluationEvent, evaluate } from '../eval/evaluate.ts';
+import { type EvaluationEvent, evaluate, identityOf } from '../eval/evaluate.ts';
 import { parseModes } from '../eval/modes.ts';
+import { keepRun, readKept } from './kept.ts';
 import { type ModelName, type Part, type PlannedRun, type ResultsPlan, runsOf } from './plan.ts';
 import { saveDate } from './stored.ts';
 import { storeThroughput } from './stored-throughput.ts';
@@ -34,7 +40,10 @@ export interface ResultsModels {
 }
 
 export interface ResultsRequest {
+  /** Banks and evaluations. */
   readonly out: string;
+  /** What is finished. */
+  readonly kept: string;
   /** Where the data sets' folders are. */
   readonly data: string;
   readonly plan: ResultsPlan;
@@ -57,9 +66,10 @@ export type ResultsEvent =
  *   signal's reason.
  */
 export async function* measureResults(request: ResultsRequest): AsyncGenerator<ResultsEvent, void> {
-  const { out, plan, models, signal, onNotice } = request;
+  const { out, kept, plan, models, signal, onNotice } = request;
   const parts = chosenParts(plan, request.parts);
   onDisk(out, () => mkdirSync(join(out, 'banks'), { recursive: true }));
+  onDisk(kept, () => mkdirSync(kept, { recursive: true }));
   for (const part of parts) {
     for (const run of runsOf(part, plan)) yield* measureRun(request, run);
     if (part.kind === 'throughput') {
@@ -69,7 +79,7 @@ export async function* measureResults(request: ResultsRequest): AsyncGenerator<R
         signal.throwIfAborted();
         onNotice(message);
       };
-      if (await storeThroughput(out, part, subject, noticed)) saveDate(out);
+      if (await storeThroughput(kept, part, subject, noticed)) saveDate(kept);
     }
     yield { kind: 'part', name: part.name };
   }
@@ -86,7 +96,22 @@ function chosenParts({ parts }: ResultsPlan, names: readonly string[] | undefine
 }
 
 async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGenerator<ResultsEvent, void> {
-  const { out, data, plan, models, signal } = request;
+  const { out, kept, data, plan, models, signal } = request;
+  const folder = join(out, run.name);
+  const modes = parseModes(run.modes.join(','), 1);
+  const options = {
+    tasks: [...run.tasks],
+    limit: plan.limit,
+    limits: Object.fromEntries(Object.entries(plan.limits).filter(([task]) => run.tasks.includes(task))),
+    heldOut: true,
+    ...(run.overlap !== undefined && { overlap: run.overlap }),
+  };
+  if (!existsSync(folder)) {
+    await using opened = await models.withEmbedder(run.model);
+    const { model, profile } = await identityOf(opened);
+    const conditions = { ...options, modes: modes.map(({ name }) => name), model, profile };
+    if (readKept(kept, run.name, conditions) !== null) return;
+  }
   const name = `${run.bank}-${run.model}`;
   const path = join(out, 'banks', `${name}${bankExtension}`);
   const bankPlan = planBank(run.bank, data, plan.banks[run.bank]);
@@ -98,15 +123,7 @@ async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGener
     }
   }
   const events = evaluate(workspace, {
-    folder: join(out, run.name),
-    data,
-    tasks: [...run.tasks],
-    modes: parseModes(run.modes.join(','), 1),
-    limit: plan.limit,
-    heldOut: true,
-    limits: Object.fromEntries(Object.entries(plan.limits).filter(([task]) => run.tasks.includes(task))),
-    ...(run.overlap !== undefined && { overlap: run.overlap }),
-    signal,
+    ...{ ...options, folder, data, modes, signal },
   });
   let isNew = false;
   try {
@@ -115,6 +132,7 @@ async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGener
       yield { kind: 'run', name: run.name, event };
     }
   } finally {
-    if (isNew) saveDate(out);
+    if (isNew) saveDate(kept);
   }
+  keepRun(kept, run.name, folder);
 }

@@ -57,7 +57,7 @@ function row(page: string, ...beginning: string[]): string[] {
 }
 
 function pageOf(folder: TemporaryFolder, ...parts: ResultsPlan['parts']): string {
-  return resultsPage(readResults(folder.path, planOf(...parts)));
+  return resultsPage(readResults(folder.path, planOf(...parts), folder.path));
 }
 
 describe('the results page', () => {
@@ -246,7 +246,8 @@ describe('the results page', () => {
 
 describe('remarks in the results page', () => {
   const page = (folder: TemporaryFolder) => join(folder.path, 'docs', 'results.md');
-  const write = (folder: TemporaryFolder) => writeResultsPage(page(folder), readResults(folder.path, planOf(general)));
+  const write = (folder: TemporaryFolder) =>
+    writeResultsPage(page(folder), readResults(folder.path, planOf(general), folder.path));
 
   it('stay when it is written anew, at their places', () => {
     using folder = temporaryFolder();

@@ -1,6 +1,6 @@
 /**
- * docs/results.md: made of the results' folder (`stored.ts`), and of the remarks that stand in the page already. The same
- * folder gives the same page, byte for byte; what is not measured yet is said to be so, and nothing else is in its place.
+ * docs/results.md: made of what was measured (`stored.ts`), and of the remarks that stand in the page already. The same
+ * files give the same page, byte for byte; what is not measured yet is said to be so, and nothing else is in its place.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -29,7 +29,7 @@ export function resultsPage(results: Results, remarks: Remarks = new Map()): str
     '# Results',
     'What explicit memory is worth to the default model on public tasks, as it comes ("base") and with its adapter ("converted"): against no references (none) and against the same references as text (RAG). The tables are the paper\'s, in our form.',
     `\`\`\`sh\n${command}\n\`\`\``,
-    'makes this page, and goes on where it was interrupted. Without `--data` it writes the page anew from what is measured. Each evaluation has a folder in `runs/results` with every item and a `report.html`; what is measured stands in `src/evaluate/results/plan.ts`.',
+    'makes this page, and goes on where it was interrupted. Without `--data` it writes the page anew from what is measured. What is finished is kept in `docs/results` with every item, and not measured again; in `runs/results` each evaluation has a `report.html`. What is measured stands in `src/evaluate/results/plan.ts`.',
     markdownList(legend(results)),
     modelTable(results),
     remarksBlock(allPlace, remarks),

@@ -1,4 +1,4 @@
-/** Throughput as it lies in the results' folder: `throughput.json`, written when all of it is measured. */
+/** Throughput as it is kept with the page (`kept.ts`): `throughput.json`, written when all of it is measured. */
 import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -89,7 +89,7 @@ export async function storeThroughput(
     const changed = differences(stored.measured, measured);
     if (changed.length === 0) return false;
     throw new Memory3Error('mismatch', `${join(folder, fileName)} was measured otherwise: ${inWords(changed)}.`, {
-      remedy: 'Measure into another folder (--out), or remove that file to measure it anew.',
+      remedy: 'Remove that file to measure it anew, or write the page elsewhere (--docs).',
     });
   }
   const options = { batches, references, promptTokens, newTokens, rounds, threads, llamaCpp, onNotice };

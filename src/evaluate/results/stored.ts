@@ -1,4 +1,4 @@
-/** What lies in the results' folder (`measure.ts`), to be written about: needs neither models nor banks nor data. */
+/** What was measured (`measure.ts`), to be written about: needs neither models nor banks nor data. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -7,6 +7,7 @@ import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
 import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import { readStoredRun, type StoredRun } from '../eval/stored-run.ts';
+import { readKept } from './kept.ts';
 import { type ResultsPlan, runsOf } from './plan.ts';
 import { readThroughput, type StoredThroughput } from './stored-throughput.ts';
 
@@ -23,15 +24,24 @@ export interface Results {
   readonly measured: string | null;
 }
 
-/** Reads what there is, also while somebody is measuring. @throws Memory3Error "damaged"; "mismatch"; "disk" */
-export function readResults(folder: string, plan: ResultsPlan): Results {
+/**
+ * Reads what there is, also while somebody is measuring.
+ * @param folder evaluations, finished or not
+ * @param kept what is kept with the page (`kept.ts`), for evaluations that are not in `folder`
+ * @throws Memory3Error "damaged"; "mismatch"; "disk"
+ */
+export function readResults(folder: string, plan: ResultsPlan, kept: string): Results {
   const names = plan.parts.flatMap((part) => runsOf(part, plan)).map(({ name }) => name);
-  const begun = names.filter((name) => existsSync(join(folder, name, 'config.json')));
+  const runs = names.flatMap((name): [string, StoredRun][] => {
+    const isBegun = existsSync(join(folder, name, 'config.json'));
+    const run = isBegun ? readStoredRun(join(folder, name)) : readKept(kept, name);
+    return run === null ? [] : [[name, run]];
+  });
   return {
     plan,
-    runs: new Map(begun.map((name) => [name, readStoredRun(join(folder, name))])),
-    throughput: readThroughput(folder),
-    measured: readDate(folder),
+    runs: new Map(runs),
+    throughput: readThroughput(kept),
+    measured: readDate(kept),
   };
 }
 
