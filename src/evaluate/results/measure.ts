@@ -22,11 +22,12 @@ import { bankExtension } from '../../hub/home.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
 import { onDisk } from '../../train/run-folder.ts';
 import { type BuildEvent, buildBank, finishedBank } from '../banks/build.ts';
+import { withKnownVectors } from '../banks/known-vectors.ts';
 import { planBank } from '../banks/plan.ts';
 import { type EvaluationEvent, evaluate, identityOf } from '../eval/evaluate.ts';
 import { parseModes } from '../eval/modes.ts';
 import { keepRun, readKept } from './kept.ts';
-import { type ModelName, type Part, type PlannedRun, type ResultsPlan, runsOf } from './plan.ts';
+import { type ModelName, modelNames, type Part, type PlannedRun, type ResultsPlan, runsOf } from './plan.ts';
 import { saveDate } from './stored.ts';
 import { storeThroughput } from './stored-throughput.ts';
 
@@ -113,12 +114,15 @@ async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGener
     if (readKept(kept, run.name, conditions) !== null) return;
   }
   const name = `${run.bank}-${run.model}`;
-  const path = join(out, 'banks', `${name}${bankExtension}`);
+  const bankOf = (model: ModelName) => join(out, 'banks', `${run.bank}-${model}${bankExtension}`);
+  const path = bankOf(run.model);
   const bankPlan = planBank(run.bank, data, plan.banks[run.bank]);
   const isBuilt = existsSync(path) && (await finishedBank(path, bankPlan, { memories: false })) !== null;
   await using workspace = await models.withBank(run.model, path);
   if (!isBuilt) {
-    for await (const event of buildBank(workspace, bankPlan, { memories: false, signal })) {
+    const other = modelNames.find((one) => one !== run.model) as ModelName;
+    const embedder = withKnownVectors(workspace.embedder, bankOf(other));
+    for await (const event of buildBank({ ...workspace, embedder }, bankPlan, { memories: false, signal })) {
       yield { kind: 'bank', name, event };
     }
   }
