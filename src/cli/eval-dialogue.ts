@@ -10,7 +10,7 @@ import { parseModes } from '../evaluate/eval/modes.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addBankFlag, addModelFlags, type BankFlags, type ModelFlags, number } from './options.ts';
+import { addBankFlag, addModelFlags, type BankFlags, checked, type ModelFlags, number } from './options.ts';
 import { table } from './terminal.ts';
 
 interface DialogueFlags extends ModelFlags, BankFlags {
@@ -31,13 +31,19 @@ export function addEvalDialogue(evaluation: Command, interrupt: Interrupt): void
   const { shape } = dialogueOptionsSchema;
   const questions = dialogueQuestions().length;
   const { maxTokens } = dialogueOptionsSchema.parse({});
-  const { timeoutSeconds } = judgeOptionsSchema.shape;
+  const { timeoutSeconds, url } = judgeOptionsSchema.shape;
   const command = newCommand(evaluation, 'dialogue', 'dialogues of two turns, scored from 1 to 10 by a judge', [
     'eval dialogue --run runs/dialogue --judge-url http://localhost:8080/v1 --bank general',
     'eval dialogue --run runs/plain --judge-url https://judge.example/v1 --judge-model large --judge-key-env JUDGE_KEY --modes none',
   ])
     .requiredOption('--run <folder>', 'keeps what is measured: the same command goes on after an interruption')
-    .requiredOption('--judge-url <url>', 'an OpenAI-compatible endpoint, up to and without /chat/completions')
+    .addOption(
+      checked(
+        '--judge-url <url>',
+        'an OpenAI-compatible endpoint, up to and without /chat/completions',
+        url,
+      ).makeOptionMandatory(),
+    )
     .option('--judge-model <name>', 'the name of its model, where it has several')
     .option('--judge-key-env <name>', 'the environment variable that holds its key; the key is written nowhere')
     .addOption(number('--judge-timeout <s>', 'longest wait for one reply, at most 300', timeoutSeconds).default(120))

@@ -161,7 +161,7 @@ describe('a judge', () => {
   it('needs an address, without secrets in it, a key that fits a header, and a wait that can be waited', () => {
     const wrong = (options: JudgeOptions, message: RegExp) =>
       assert.throws(() => openJudge(options), { code: 'usage', message });
-    wrong({ url: 'localhost:80' }, /url: The judge needs an http/);
+    wrong({ url: 'localhost:80' }, /^url: The judge needs an http\(s\) address\.$/);
     wrong({ url: 'ftp://judge/v1' }, /url: The judge needs an http/);
     wrong({ url: 'http://me:secret@judge/v1' }, /url: .*environment variable/);
     wrong({ url: 'http://judge/v1?key=1' }, /url: The address must end with its path/);

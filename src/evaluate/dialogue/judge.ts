@@ -19,7 +19,7 @@ import { scoreIn } from './judge-prompt.ts';
 export const judgeOptionsSchema = z.strictObject({
   /** Where the endpoint's paths begin: "http://localhost:8080/v1" */
   url: z
-    .url({ protocol: /^https?$/, error: 'The judge needs an http(s) address.' })
+    .url({ protocol: /^https?$/, abort: true, error: 'The judge needs an http(s) address.' })
     .refine((url) => URL.parse(url)?.username === '' && URL.parse(url)?.password === '', {
       error: 'The address must not hold a name or password: a key belongs into an environment variable.',
     })
