@@ -6,7 +6,7 @@
  *   node scripts/results.ts --data data --out runs/results --docs docs/results.md
  */
 import { join, parse } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { limitsOption } from '../src/cli/eval-options.ts';
 import { createInterrupt } from '../src/cli/interrupt.ts';
 import { addDeviceFlags, addOfflineFlag, type DeviceFlags, definedOnly, deviceOptions } from '../src/cli/options.ts';
@@ -16,7 +16,7 @@ import { openTerminal, type Progress, type Terminal } from '../src/cli/terminal.
 import { Memory3Error } from '../src/errors.ts';
 import { measureResults, type ResultsEvent, type ResultsModels } from '../src/evaluate/results/measure.ts';
 import { remarksOf, writeResultsPage } from '../src/evaluate/results/page.ts';
-import { type ModelName, type ResultsPlan, resultsPlan, tinyPlan } from '../src/evaluate/results/plan.ts';
+import { type ModelName, modelNames, type ResultsPlan, resultsPlan, tinyPlan } from '../src/evaluate/results/plan.ts';
 import { readResults } from '../src/evaluate/results/stored.ts';
 import { type OpenedModel, openModel, openWorkspace } from '../src/generate/workspace.ts';
 import { defaultEmbedder } from '../src/hub/catalogue.ts';
@@ -27,6 +27,7 @@ interface Flags extends DeviceFlags {
   readonly out: string;
   readonly docs?: string;
   readonly parts?: string;
+  readonly only?: ModelName;
   readonly limit?: Pick<ResultsPlan, 'limit' | 'limits'>;
   readonly tiny?: boolean;
   readonly model?: string;
@@ -46,6 +47,7 @@ await runProgram(interrupt, async () => {
       'the page, beside a folder of its name for what is finished (default: docs/results.md; with --limit or --tiny results.md in --out)',
     )
     .option('--parts <names>', `only these, with commas between them: ${names.join(', ')}`)
+    .addOption(new Option('--only <model>', 'not both models, but one').choices([...modelNames]))
     .addOption(limitsOption('in the place of the plan: items of each task; for single ones 50,arc_easy=200'))
     .option('--tiny', 'two items of each task, to see whether all of it works')
     .option('--model <name>', 'in the place of the default model')
@@ -74,6 +76,7 @@ await runProgram(interrupt, async () => {
     const events = measureResults({
       ...{ out, kept, data, plan, signal },
       ...(flags.parts !== undefined && { parts: flags.parts.split(',').map((name) => name.trim()) }),
+      ...(flags.only !== undefined && { only: [flags.only] }),
       models: modelsOf(flags, fetching.options, terminal),
       onNotice: (message) => terminal.notice(message),
     });

@@ -86,6 +86,7 @@ interface Measuring {
   readonly plan?: ResultsPlan;
   readonly kept?: string;
   readonly models?: ResultsModels;
+  readonly only?: readonly ModelName[];
   /** Interrupts after so many batches. */
   readonly batches?: number;
 }
@@ -181,8 +182,9 @@ describe('results', () => {
   });
 
   it('go on where they were interrupted or cut off, and end the same', async () => {
-    await assert.rejects(measure('parts', { parts: ['general'], batches: 3 }), /stopped/);
-    assert.match(pageOf('parts'), /Not measured yet, or not all of it: the base model/);
+    await assert.rejects(measure('parts', { parts: ['general'], only: ['converted'], batches: 3 }), /stopped/);
+    assert.match(pageOf('parts'), /Not measured yet: the base model/);
+    assert.match(pageOf('parts'), /Not measured yet, or not all of it: the converted model/);
     await measure('parts', { parts: ['general'] });
     assert.match(pageOf('parts'), /Not measured yet: the converted model/, 'other parts');
     const items = join(folder.path, 'parts', 'general-converted', 'items.jsonl');

@@ -50,6 +50,8 @@ export interface ResultsRequest {
   readonly plan: ResultsPlan;
   /** Names of the parts to measure; default all. */
   readonly parts?: readonly string[];
+  /** Of which models; default both. */
+  readonly only?: readonly ModelName[];
   readonly models: ResultsModels;
   readonly onNotice: (message: string) => void;
   readonly signal: AbortSignal;
@@ -58,7 +60,7 @@ export interface ResultsRequest {
 export type ResultsEvent =
   | { readonly kind: 'bank'; readonly name: string; readonly event: BuildEvent }
   | { readonly kind: 'run'; readonly name: string; readonly event: EvaluationEvent }
-  /** All of a part is in the folder. */
+  /** All of a part is measured, of the models that were wanted. */
   | { readonly kind: 'part'; readonly name: string };
 
 /**
@@ -67,13 +69,13 @@ export type ResultsEvent =
  *   signal's reason.
  */
 export async function* measureResults(request: ResultsRequest): AsyncGenerator<ResultsEvent, void> {
-  const { out, kept, plan, models, signal, onNotice } = request;
+  const { out, kept, plan, only = modelNames, models, signal, onNotice } = request;
   const parts = chosenParts(plan, request.parts);
   onDisk(out, () => mkdirSync(join(out, 'banks'), { recursive: true }));
   onDisk(kept, () => mkdirSync(kept, { recursive: true }));
   for (const part of parts) {
-    for (const run of runsOf(part, plan)) yield* measureRun(request, run);
-    if (part.kind === 'throughput') {
+    for (const run of runsOf(part, plan)) if (only.includes(run.model)) yield* measureRun(request, run);
+    if (part.kind === 'throughput' && only.includes('converted')) {
       await using opened = await models.withEmbedder('converted');
       const subject = { opened, embedder: opened.embedder, threads: models.threads };
       const noticed = (message: string) => {
