@@ -1,9 +1,11 @@
 /** Means and differences of a few scores, by hand. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Difference } from '../eval/summary.ts';
 import type { DialogueQuestion } from './questions.ts';
 import type { AnswerRecord, JudgementRecord, TurnRecord } from './records.ts';
 import { type DialogueCell, summariseDialogues } from './summary.ts';
+import { describeDifference } from './words.ts';
 
 const question = (id: string, category: DialogueQuestion['category']): DialogueQuestion => ({
   id,
@@ -88,4 +90,13 @@ test('differences are of the questions that both have; few of them are never mor
   assert.deepEqual([second?.items, second?.noise], [5, true]);
   assert.equal(cell('stem', 1, 'memory:5').differences[0]?.noise, true);
   assert.deepEqual(cell('all', 1, 'none').differences, []);
+});
+
+test('a difference of no question is none, in words too', () => {
+  const both = summariseDialogues(questions, ['none', 'memory:5'], none.answers, none.judgements).at(-1);
+  assert.deepEqual(both?.differences.map(describeDifference), ['no question in common with none']);
+  assert.match(
+    describeDifference(cell('all', 1, 'memory:5').differences[0] as Difference),
+    /^better than none: \+2\.00/,
+  );
 });

@@ -5,7 +5,8 @@ import type { Interval } from '../share.ts';
 import type { DialogueCell } from './summary.ts';
 
 /** "better than none: +0.52 (+0.10 to +0.94)" */
-export function describeDifference({ to, value, low, high, noise }: Difference): string {
+export function describeDifference({ to, value, low, high, items, noise }: Difference): string {
+  if (items === 0) return `no question in common with ${to}`;
   const word = noise ? 'within noise of' : value > 0 ? 'better than' : 'worse than';
   return `${word} ${to}: ${signed(value, 2)} (${signed(low, 2)} to ${signed(high, 2)})`;
 }
