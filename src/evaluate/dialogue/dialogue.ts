@@ -18,8 +18,7 @@ import { checkOptions, Memory3Error } from '../../errors.ts';
 import { type AnswerSummary, answer } from '../../generate/answer.ts';
 import type { Message } from '../../model/chat-template.ts';
 import { onDisk, replaceFile } from '../../train/run-folder.ts';
-import { checkBuilt } from '../banks/plan.ts';
-import { type Evaluated, identityOf } from '../eval/evaluate.ts';
+import { type Evaluated, identityOf, recallOf } from '../eval/evaluate.ts';
 import type { Mode } from '../eval/modes.ts';
 import { defaultOverlap } from '../eval/references.ts';
 import { openRecordFolder, type RecordFile, type RecordFolder } from '../record-folder.ts';
@@ -170,20 +169,14 @@ function unexpected({ path }: RecordFolder, name: string, index: number): Memory
   });
 }
 
-function checkModes({ recall, bank }: Evaluated, modes: readonly Mode[]): void {
+function checkModes(evaluated: Evaluated, modes: readonly Mode[]): void {
   const other = modes.find(({ profile, gold }) => gold || Object.keys(profile).length > 0);
   if (other !== undefined) {
     throw new Memory3Error('usage', `Dialogues cannot be evaluated in the mode ${other.name}.`, {
       remedy: "They recall from the bank, with the model's own memory profile: none, memory, memory:3, rag, rag:3.",
     });
   }
-  if (modes.every(({ references }) => references === 0)) return;
-  if (recall === null || recall.references === 0) {
-    throw new Memory3Error('usage', 'The modes memory and rag need a bank with references in it.', {
-      remedy: 'Add texts (memory3 add) and name the bank (--bank), or evaluate with --modes none.',
-    });
-  }
-  if (bank !== undefined) checkBuilt(bank.path);
+  if (modes.some(({ references }) => references > 0)) recallOf(evaluated);
 }
 
 /** What ends an answer of a model without a chat template, which would go on with a question of its own. */

@@ -196,18 +196,24 @@ function unexpected(path: string, record: number): Memory3Error {
 }
 
 function partsOf(evaluated: Evaluated, modes: readonly Mode[], overlap: number | null): EvaluationParts {
-  const { model, tokenizer, bank = null, recall, profile, repeatPrompt } = evaluated;
+  const { model, tokenizer, bank = null, profile, repeatPrompt } = evaluated;
   if (modes.every(({ references }) => references === 0)) return { model, tokenizer, finder: null, memories: null };
   const memories = new EvaluationMemories({ model, profile, modes, bank, repeatPrompt });
   const most = mostRecalled(modes);
   if (most === 0) return { model, tokenizer, finder: null, memories };
-  if (bank === null || recall === null || recall.references === 0) {
+  const finder = new ReferenceFinder(recallOf(evaluated), tokenizer, { most, overlap });
+  return { model, tokenizer, finder, memories };
+}
+
+/** What modes recall with. @throws Memory3Error "usage" if there is no bank, or an empty or unfinished one */
+export function recallOf({ bank, recall }: Pick<Evaluated, 'bank' | 'recall'>): NonNullable<Evaluated['recall']> {
+  if (bank === undefined || recall === null || recall.references === 0) {
     throw new Memory3Error('usage', 'The modes memory and rag need a bank with references in it.', {
       remedy: 'Add texts (memory3 add) and name the bank (--bank), or evaluate with --modes none.',
     });
   }
   checkBuilt(bank.path);
-  return { model, tokenizer, finder: new ReferenceFinder(recall, tokenizer, { most, overlap }), memories };
+  return recall;
 }
 
 /** What the results depend on, for the configuration. */
