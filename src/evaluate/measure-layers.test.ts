@@ -40,7 +40,7 @@ test('layers are surveyed, compared and kept; what was kept is not measured agai
   assert.deepEqual(await measureLayers(opened, options), layers);
   assert.deepEqual(notices, []);
   const scored = { ...opened, profile: { ...opened.profile, scoring: 'random' as const } };
-  await assert.rejects(measureLayers(scored, options), { code: 'mismatch', message: /scoring was \w+, is random/ });
+  await assert.rejects(measureLayers(scored, options), { code: 'mismatch', message: /scoring was "\w+", is "random"/ });
   createModel(join(folder.path, 'another'), shape, files, 2);
   await using another = await openModel({ model: join(folder.path, 'another'), adapter: null });
   await assert.rejects(measureLayers(another, options), { code: 'mismatch', message: /json were.* model was/ });

@@ -13,7 +13,7 @@ import { seededRandom } from '../generate/sampling.ts';
 import type { OpenedModel } from '../generate/workspace.ts';
 import { longestBody, memoryProfileSchema } from '../memory/profile.ts';
 import { readDocuments } from '../train/data/readers.ts';
-import { differences, onDisk, replaceFile } from '../train/run-folder.ts';
+import { differences, inWords, onDisk, replaceFile } from '../train/run-folder.ts';
 import { chooseLayers, layerCandidates } from './choose-layers.ts';
 import { everyLayerAndHead, surveySequences } from './head-survey.ts';
 import { readSplitQuestions } from './held-out-questions.ts';
@@ -109,8 +109,7 @@ function readMeasured(path: string, measured: Measured): readonly [number, ...nu
   }
   const different = differences(parsed.data.measured, measured);
   if (different.length === 0) return parsed.data.chosen.layers as readonly [number, ...number[]];
-  const words = different.map(({ field, from, to }) => `${field} was ${from}, is ${to}`);
-  throw new Memory3Error('mismatch', `The layers in ${path} were measured otherwise: ${words.join('; ')}.`, {
+  throw new Memory3Error('mismatch', `The layers in ${path} were measured otherwise: ${inWords(different)}.`, {
     remedy: 'Give what they were measured with, name --layers, or begin a run in another folder.',
   });
 }

@@ -20,7 +20,7 @@ const format = 'memory3 checkpoint 1';
 const natural = z.int().nonnegative();
 
 /** How far a run is: all that decides, beside the trainable's own state, how it goes on. */
-export const progressSchema = z.strictObject({
+const progressSchema = z.strictObject({
   /** Steps that are done. */
   step: natural,
   /** Tokens that went through the model in them. */

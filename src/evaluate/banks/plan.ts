@@ -82,7 +82,7 @@ export async function* plannedDocuments(
 const natural = z.int().nonnegative();
 
 /** What a source came to in the bank. */
-export const sourceCountsSchema = z.strictObject({
+const sourceCountsSchema = z.strictObject({
   source: z.string(),
   licence: z.string(),
   /** Documents that the data has, and the most that were asked for; null: all. */

@@ -72,7 +72,7 @@ export function readExamples(
   };
   for (const row of questions) {
     if (isHeldOut(row) !== (options.split === 'held-out')) continue;
-    const [target, ...others] = row.answers;
+    const [target, ...alternatives] = row.answers;
     if (target === undefined || target === '' || row.question.trim() === '') {
       left.unanswerable++;
       continue;
@@ -87,7 +87,7 @@ export function readExamples(
     else if (reference === undefined) left.cut++;
     else {
       const { title, question } = row;
-      examples.push({ set, title, question, answers: [target, ...others], reference });
+      examples.push({ set, title, question, answers: [target, ...alternatives], reference });
     }
   }
   return { examples, ...left, others };

@@ -14,7 +14,7 @@
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 
-export const packingOptionsSchema = z
+const packingOptionsSchema = z
   .strictObject({
     /** Tokens in a sequence. */
     length: z.int().min(2),
