@@ -159,6 +159,11 @@ describe('the report of a run', () => {
     assert.match(page, /None: the run was ended before it could write any/);
     const empty = await report({ ...run, records: [], times: [], complete: false });
     assert.match(empty, /There is nothing to compare/);
+    const [first] = run.tasks;
+    const begun = run.records.filter(({ task }) => task === first);
+    const some = await report({ ...run, records: begun, complete: false });
+    assert.match(some, new RegExp(`Nothing is measured yet of ${run.tasks.slice(1).join(', ')}\\.`));
+    assert.doesNotMatch(textOf(section(some, 'scores')), /no item in common|- to -/, 'no rows of what is not measured');
     assert.doesNotMatch(await report(runWith('text')), /Not finished/);
   });
 

@@ -8,7 +8,7 @@ import { counted, pageOf } from '../../page.ts';
 import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import type { BankDescription } from '../banks/holdings.ts';
 import { noiseRule } from '../share.ts';
-import type { MetricName } from '../tasks/task.ts';
+import type { MetricName, Task } from '../tasks/task.ts';
 import { type Comparison, compareRuns } from './compare.ts';
 import { scoreChart } from './report-charts.ts';
 import { comparisonSection } from './report-comparison.ts';
@@ -52,28 +52,43 @@ export async function reportRun(run: StoredRun, summary: RunSummary, compare?: s
 }
 
 /** The whole page. */
-export async function reportPage(
+async function reportPage(
   run: StoredRun,
   details: StoredDetails,
   summary: RunSummary,
   comparison: Comparison | null,
 ): Promise<string> {
-  const { tasks, modes, records, config, complete } = run;
+  const { config, complete } = run;
+  const tasks = begunTasks(run);
+  const cells = summary.cells.filter(({ task }) => tasks.some(({ name }) => name === task));
   const body = html`<h1>Evaluation of ${config.model.name}</h1>
-${complete ? null : html`<p class="unfinished">Not finished: this is what was measured so far, ${counted(records.length, 'item', 'items')} in modes.</p>`}
-${inShort(summary)}
+${complete ? null : unfinished(run, tasks)}
+${inShort(cells)}
 ${aboutSection(run)}
-${scoresSection(summary)}
-${await chartsSection(run, summary)}
+${scoresSection({ ...summary, cells })}
+${await chartsSection(tasks, { ...summary, cells })}
 ${comparison === null ? null : comparisonSection(comparison)}
-${leftOutSection(leadingCells(summary.cells))}
-${timesSection(details.times, tasks, modes)}
+${leftOutSection(leadingCells(cells))}
+${timesSection(details.times, tasks, run.modes)}
 ${examplesSection(tasks, details.examples)}`;
   return pageOf({ title: `Evaluation of ${config.model.name}`, style, body });
 }
 
+/** Of a run that is not finished, the tasks that have items. */
+function begunTasks({ tasks, records, complete }: StoredRun): readonly Task[] {
+  const begun = new Set(records.map(({ task }) => task));
+  return complete ? tasks : tasks.filter(({ name }) => begun.has(name));
+}
+
+function unfinished({ tasks, records }: StoredRun, begun: readonly Task[]): Html {
+  const missing = tasks.filter((task) => !begun.includes(task)).map(({ name }) => name);
+  const rest = missing.length === 0 ? '' : ` Nothing is measured yet of ${missing.join(', ')}.`;
+  const count = counted(records.length, 'item', 'items');
+  return html`<p class="unfinished">Not finished: this is what was measured so far, ${count} in modes.${rest}</p>`;
+}
+
 /** How often each mode is better than those before it, each task by its first metric. */
-function inShort({ cells }: RunSummary): Html {
+function inShort(cells: readonly Cell[]): Html {
   const leading = leadingCells(cells).filter(({ items }) => items > 0);
   const pairs = Map.groupBy(
     leading.flatMap(({ mode, metric, differences }) =>
@@ -130,7 +145,7 @@ interface Scores {
 
 function scoreRow(row: Scores, notes: readonly string[]): Html {
   const { metric, mode, value, items, differences } = row;
-  const said = differences.map((one) => {
+  const said = (items === 0 ? [] : differences).map((one) => {
     const verdict = one.items === 0 ? 'noise' : verdictOf(isBetter(metric, one));
     return html`<div class="${verdict}">${describeDifference(metric, one)}</div>`;
   });
@@ -154,7 +169,7 @@ function leadingCells(cells: readonly Cell[]): Cell[] {
   return cells.filter(({ task, metric }) => first.get(task) === metric);
 }
 
-async function chartsSection({ tasks }: StoredRun, { cells, averages }: RunSummary): Promise<Html> {
+async function chartsSection(tasks: readonly Task[], { cells, averages }: RunSummary): Promise<Html> {
   const metrics = [...new Set(averages.map(({ metric }) => metric))];
   const groups = [
     ...metrics

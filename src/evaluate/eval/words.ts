@@ -10,7 +10,8 @@ export const metricWords: Readonly<Record<MetricName, string>> = {
   accuracy: 'share of items whose likeliest choice is right (of a continuation: that greedy decoding writes it)',
   'normalised-accuracy': 'the same for likelihood per character of the choice',
   mc2: "the true answers' share of the probability of all answers",
-  exact: 'share of items whose written answer equals a right one, but for case, punctuation and articles',
+  exact:
+    'share of items whose written answer equals a right one, but for case, punctuation and articles; of GSM8K whose last number is the right one',
   f1: 'words that written and right answer have in common, harmonic mean of precision and recall',
   contains: 'share of items whose written answer contains a right one',
   perplexity: 'exp of the mean negative log-likelihood; lower is better',
@@ -62,7 +63,7 @@ export function meanOf({ tasks }: Pick<Average, 'tasks'>): string {
 
 /** "0.412 to 0.531" */
 export function describeInterval({ low, high }: { readonly low: number; readonly high: number }): string {
-  return `${decimal(low)} to ${decimal(high)}`;
+  return Number.isNaN(low) ? '-' : `${decimal(low)} to ${decimal(high)}`;
 }
 
 export function decimal(value: number, digits = 3): string {
