@@ -3,10 +3,14 @@
  * many.
  */
 import { takeLock } from '../lock.ts';
+import { realPath } from '../real-path.ts';
 import { named } from './failure.ts';
-import { realBankPath } from './open.ts';
 
-/** Takes the lock of the bank at `bankPath` or throws. @throws Memory3Error "locked" that names the holder's process. */
+/**
+ * Takes the lock of the bank at `bankPath` or throws. It lies beside the file itself, so that two names of one bank do not
+ * have two locks.
+ * @throws Memory3Error "locked" that names the holder's process.
+ */
 export function lockForWriting(bankPath: string): Disposable {
-  return named(bankPath, () => takeLock(`${realBankPath(bankPath)}.lock`, bankPath));
+  return named(bankPath, () => takeLock(`${realPath(bankPath)}.lock`, bankPath));
 }

@@ -1,18 +1,6 @@
 /** Opening the SQLite file of a bank: creating it, telling it from other files, reading its state. */
 import { createHash } from 'node:crypto';
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readlinkSync,
-  realpathSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
@@ -50,29 +38,9 @@ const totalsSchema = z.strictObject({
   memory: totalSchema,
 });
 
-/**
- * The one path behind all names of a bank, symbolic links followed as SQLite follows them. What lies beside a bank (its
- * lock, its log, its index) is named after this path, so that two names of one bank do not have two locks.
- */
-export function realBankPath(bankPath: string): string {
-  const whole = path.resolve(bankPath);
-  try {
-    return realpathSync.native(whole);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-  }
-  // There is none yet: its name may still be a link to where it will be, its folder may be one.
-  const folder = path.dirname(whole);
-  if (folder === whole) return whole;
-  const realFolder = realBankPath(folder);
-  const name = path.join(realFolder, path.basename(whole));
-  const isLink = lstatSync(name, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
-  return isLink ? realBankPath(path.resolve(realFolder, readlinkSync(name))) : name;
-}
-
 /** Opens for writing; the caller holds the writer's lock. Creates the bank if there is none and `identity` is given. */
 export function openForWriting(bankPath: string, identity: BankIdentity | undefined): DatabaseSync {
-  if (!existsSync(bankPath) && identity === undefined) throw noBank(bankPath);
+  if (identity === undefined) checkExists(bankPath);
   const database = new DatabaseSync(bankPath, { timeout });
   try {
     const empty = database.prepare('SELECT 1 FROM sqlite_schema').get() === undefined;
@@ -92,7 +60,7 @@ export function openForWriting(bankPath: string, identity: BankIdentity | undefi
 
 /** @throws Memory3Error "not-found", or "disk" if the file can only be read after another process has written. */
 export function openForReading(bankPath: string): DatabaseSync {
-  if (!existsSync(bankPath)) throw noBank(bankPath);
+  checkExists(bankPath);
   let database = new DatabaseSync(bankPath, { readOnly: true, timeout });
   try {
     try {
@@ -224,6 +192,11 @@ function schemaHash(database: DatabaseSync): string {
   return createHash('sha256')
     .update(JSON.stringify(rows.map((row) => Object.values(row))))
     .digest('hex');
+}
+
+/** @throws Memory3Error "not-found" if there is no file; what is in it is not looked at. */
+export function checkExists(bankPath: string): void {
+  if (!existsSync(bankPath)) throw noBank(bankPath);
 }
 
 function noBank(bankPath: string): Memory3Error {

@@ -3,11 +3,12 @@
  * stay, and what is missing is computed again by those who have the model.
  */
 import { Memory3Error } from '../errors.ts';
+import { realPath } from '../real-path.ts';
 import type { BankIdentity } from './bank.ts';
 import { named } from './failure.ts';
 import { differences, type IdentityPart } from './identity.ts';
 import { lockForWriting } from './lock.ts';
-import { checkSchema, openForWriting, readState, realBankPath, writeState } from './open.ts';
+import { checkExists, checkSchema, openForWriting, readState, writeState } from './open.ts';
 import { type CountedTable, noTotal } from './schema.ts';
 import { Tables } from './tables.ts';
 
@@ -39,7 +40,8 @@ export interface Rewrite {
  */
 export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
   return named(name, () => {
-    const bankPath = realBankPath(name);
+    const bankPath = realPath(name);
+    checkExists(bankPath);
     using lock = lockForWriting(bankPath);
     void lock;
     using cleanUp = new DisposableStack();
@@ -90,7 +92,7 @@ export function pendingFault(bankPath: string, pending: number): { what: string;
   if (pending === 0) return null;
   return {
     what: `${pending} documents of ${bankPath} wait for being written again.`,
-    remedy: `Run \`memory3 rewrite ${bankPath}\` to the end.`,
+    remedy: `Run \`memory3 rewrite ${bankPath}\` to the end, with the flags that it was begun with.`,
   };
 }
 

@@ -17,6 +17,7 @@ import {
   vectorOf,
 } from '../../test/crash/library.ts';
 import type { MemoryBank } from './bank.ts';
+import { rewriteBank } from './rewrite.ts';
 import { type OpenBankOptions, openBank } from './sqlite.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'memory3-bank-'));
@@ -196,9 +197,15 @@ describe('opening', () => {
 
   it('refuses what is not a bank, and does not touch it', () => {
     const bankPath = newPath();
-    assert.throws(() => openBank(bankPath, { mode: 'read' }), fails('not-found', /no memory bank/));
-    assert.throws(() => openBank(bankPath, { mode: 'write' }), fails('not-found', /no memory bank/));
-    assert.equal(existsSync(bankPath), false);
+    const file = newPath();
+    writeFileSync(file, '');
+    for (const nowhere of [bankPath, path.join(folder, 'no folder', 'bank'), path.join(file, 'bank')]) {
+      for (const mode of ['read', 'write'] as const) {
+        assert.throws(() => openBank(nowhere, { mode }), fails('not-found', /no memory bank/));
+      }
+      assert.throws(() => rewriteBank(nowhere, identity), fails('not-found', /no memory bank/));
+      for (const end of ['', '.lock']) assert.equal(existsSync(nowhere + end), false);
+    }
     writeFileSync(bankPath, 'not a database at all, but long enough for a header '.repeat(20));
     assert.throws(() => openBank(bankPath, { mode: 'read' }), fails('damaged', /not a database/));
     rmSync(bankPath);

@@ -9,6 +9,7 @@ import { readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { Memory3Error } from '../errors.ts';
+import { realPath } from '../real-path.ts';
 import type {
   BankIdentity,
   BankProblem,
@@ -29,13 +30,13 @@ import { lockForWriting } from './lock.ts';
 import {
   type BankState,
   canWriteBeside,
+  checkExists,
   checkSchema,
   logBytes,
   makeFolderOf,
   openForReading,
   openForWriting,
   readState,
-  realBankPath,
   writeState,
 } from './open.ts';
 import type { Rows } from './schema.ts';
@@ -65,11 +66,15 @@ export interface OpenBankOptions {
  */
 export function openBank(name: string, options: OpenBankOptions): MemoryBank {
   return named(name, () => {
-    const bankPath = realBankPath(name);
+    const bankPath = realPath(name);
     using cleanUp = new DisposableStack();
     const writable = options.mode === 'write';
-    if (writable && options.identity !== undefined) makeFolderOf(bankPath);
-    if (writable) cleanUp.use(lockForWriting(bankPath));
+    if (writable) {
+      // Before the lock, which would leave a file where no bank is.
+      if (options.identity === undefined) checkExists(bankPath);
+      else makeFolderOf(bankPath);
+      cleanUp.use(lockForWriting(bankPath));
+    }
     const database = writable ? openForWriting(bankPath, options.identity) : openForReading(bankPath);
     cleanUp.adopt(database, (open) => open.close());
     if (writable) removeLeftovers(bankPath);

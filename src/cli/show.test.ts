@@ -37,6 +37,7 @@ test('show and remove take a relative path, a path through a link, a path of a f
   assert.equal(show('notes/bees.md').out, 'A document of this very name.\n', 'a name comes before a path');
   rmSync(names[0]);
   assert.equal(show('./notes/bees.md').out, `Of ${names[0]}.\n`);
+  assert.equal(show('linked/bees.md').out, `Of ${names[0]}.\n`);
   assert.equal(show('notes/nobody.md').code, 3);
 
   const removed = memory3(folder, 'remove', 'linked/clocks.md', './notes/bees.md', 'nobody', '--bank', bankFile);
