@@ -25,7 +25,7 @@ test('bench quality measures the layers and the kept tokens that it is asked for
   const contexts = folder.write('contexts.jsonl', `${JSON.stringify({ context_id: 1, text })}\n`);
   const questions = folder.write('questions.jsonl', `${JSON.stringify(question)}\n`);
   const common = ['--contexts', contexts, '--questions', questions, '--model', model, '--no-adapter', '--threads', '1'];
-  const { code, out, err } = bench(folder.path, 'quality', ...common, '--layers', 'all', '--kept', '8', '--json');
+  const { code, out, err } = bench(folder.path, 'quality', ...common, '--layers', '0, 1', '--kept', '8', '--json');
   assert.equal(code, 0, err);
   const rows = out
     .trimEnd()
@@ -36,7 +36,7 @@ test('bench quality measures the layers and the kept tokens that it is asked for
     [
       ['none', null, null],
       ['rag', null, null],
-      ['memory', 'all', 8],
+      ['memory', '0, 1', 8],
     ],
   );
 });

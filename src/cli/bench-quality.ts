@@ -83,13 +83,14 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
     };
     const sets = readQuestionSets(flags, opened, Math.max(...flags.distractors), terminal);
     const trained = opened.adapter === null ? untrainedChoices : opened.profile.layers.join(',');
-    const choices = flags.choices ?? flags.layers ?? trained;
+    // One choice may have spaces: "0, 1".
+    const choices = flags.layers === undefined ? wordsOf(flags.choices ?? trained) : [flags.layers];
     const { header, scoring, storage, keptTokens } = opened.profile;
     const isOne = flags.kept !== undefined || scoring === 'summary';
     const keep = flags.keep ?? (isOne ? [keptTokens] : comparedCounts);
     const rows: QualityRow[] = [];
     const measuring = measureQuality(models, opened.tokenizer, sets, {
-      layers: wordsOf(choices),
+      layers: choices,
       kept: keep,
       references: flags.distractors.map((count) => count + 1),
       scoring,

@@ -79,6 +79,7 @@ test('wrong use exits with 2, names what is wrong, and leaves stdout empty', asy
     [['add', 'notes/', '--stdin-name', 'x'], /--stdin-name: standard input is none of the sources/],
     [['rewrite', 'a', '--bank', 'b'], /--bank: the argument "a" names the bank already/],
     [['stats', 'a', '--bank', 'b'], /--bank: the argument "a" names the bank already/],
+    [['verify', 'a', '--bank', 'b'], /--bank: the argument "a" names the bank already/],
     [['show', 'a.txt', '--reference', '3'], /"a\.txt": one reference is shown with --reference/],
     [['show', '--text', '--reference', '3'], /--text: one reference is shown with --reference/],
     [['list', '--bank', '?'], /"\?" is no name for a bank/],

@@ -140,7 +140,7 @@ export function addProfileFlags(command: Command): Command {
 /** Of these flags those that say neither layers nor a number of tokens. */
 export function addStorageFlags(command: Command): Command {
   return command
-    .addOption(new Option('--scoring <rule>', 'how they are chosen').choices(scorings))
+    .addOption(new Option('--scoring <rule>', 'how kept tokens are chosen').choices(scorings))
     .addOption(new Option('--storage <type>', 'how memories are stored').choices(storages));
 }
 

@@ -5,7 +5,7 @@ import { openBank } from '../bank/sqlite.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
-import { addBankFlag, type BankFlags } from './options.ts';
+import { addBankFlag, type BankFlags, namedBank } from './options.ts';
 
 export function addVerify(program: Command): void {
   const command = newCommand(program, 'verify [bank]', 'read every row of a bank and its index, name what is damaged', [
@@ -14,7 +14,7 @@ export function addVerify(program: Command): void {
   ]);
   addBankFlag(command).action((name: string | undefined, flags: BankFlags & { json?: boolean }) => {
     const terminal = terminalOf(flags);
-    const path = bankPath(name ?? flags.bank);
+    const path = bankPath(namedBank(name, flags, command));
     let problems = 0;
     using bank = openBank(path, { mode: 'read' });
     for (const problem of bank.verify()) {
