@@ -174,7 +174,8 @@ describe('inputs', () => {
       assert.equal(reasonOf(broken as Source), 'it is a link that leads nowhere');
       assert.match(reasonOf(self as Source), /^it cannot be read: ELOOP/);
       assert.deepEqual(names(await read(['partly/*.md'])), ['/partly/a.md'], 'a glob is told of what it names only');
-      assert.deepEqual(names(await read(['partly/*/*.md'])), ['/partly/closed']);
+      const glob = 'partly/*/*.md';
+      assert.deepEqual(names(await read([glob, glob])), ['/partly/closed']);
     } finally {
       if (asNobody) process.seteuid?.(0);
       await chmod(closed, 0o755);

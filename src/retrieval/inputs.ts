@@ -45,29 +45,33 @@ async function expandInput(input: string, folder: string, skipped: Map<string, s
     if (isMissing(error)) return null;
     throw new Memory3Error('disk', `${path} cannot be read: ${error.message}`, { cause: error });
   });
+  let refused = false;
+  const refuse = (unread: string, reason: string): void => {
+    refused = true;
+    skipped.set(unread, reason);
+  };
   const search = async (pattern: string, cwd: string) =>
-    (await glob(pattern, { cwd, absolute: true, fs: tellingFileSystem(skipped) })).sort();
+    (await glob(pattern, { cwd, absolute: true, fs: tellingFileSystem(refuse) })).sort();
   if (found?.isFile() === true) return [path];
   if (found?.isDirectory() === true) return search('**', path);
   if (found !== null) throw new Memory3Error('usage', `${path} is neither a file nor a folder.`);
   // Patterns know only one separator.
   const pattern = sep === '/' ? input : input.replaceAll(sep, '/');
-  const before = skipped.size;
   const files = isDynamicPattern(pattern) ? await search(pattern, folder) : [];
-  if (files.length > 0 || skipped.size > before) return files;
+  if (files.length > 0 || refused) return files;
   throw new Memory3Error('not-found', `There is no file, folder or glob with files called ${JSON.stringify(input)}.`, {
     remedy: `Relative paths start at ${folder}.`,
   });
 }
 
 /** What the search reads folders with: the search itself passes over every error in silence. */
-function tellingFileSystem(skipped: Map<string, string>): NonNullable<GlobOptions['fs']> {
+function tellingFileSystem(refuse: (path: string, reason: string) => void): NonNullable<GlobOptions['fs']> {
   type Done<Value> = (error: NodeJS.ErrnoException | null, value?: Value) => void;
   const telling = {
     readdir(path: string, options: { readonly withFileTypes: true }, done: Done<unknown>): void {
       readdir(path, options, (error, entries) => {
         // A pattern may begin with a folder that is not there; then nothing fits it.
-        if (error !== null && !isMissing(error)) skipped.set(resolve(path), unreadable(error));
+        if (error !== null && !isMissing(error)) refuse(resolve(path), unreadable(error));
         done(error, entries);
       });
     },
