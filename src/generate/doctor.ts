@@ -97,7 +97,7 @@ function machineCheck(threads = 0): Check {
 /** pip is the way to the models where Hugging Face is out of reach, and of no use elsewhere. */
 async function pipCheck(): Promise<Check> {
   const pip = await findPip();
-  const detail = pip === null ? 'not found' : `${pip.version} (${pip.command.join(' ')})`;
+  const detail = pip === null ? 'not found, or does not run' : `${pip.version} (${pip.command.join(' ')})`;
   const remedy = "Only needed where Hugging Face is out of reach: install Python's pip.";
   return check('pip', pip === null ? 'warning' : 'ok', detail, remedy);
 }

@@ -208,6 +208,6 @@ function offlineError(name: string, otherwise: string, failures: readonly Memory
   return new Memory3Error(
     damaged ? 'damaged' : 'network',
     damaged ? damaged.message : `${name} is not there yet, and offline mode forbids fetching it.`,
-    { remedy: `Unset MEMORY3_OFFLINE and HF_HUB_OFFLINE, or ${otherwise}.` },
+    { remedy: `Leave out --offline, unset MEMORY3_OFFLINE and HF_HUB_OFFLINE, or ${otherwise}.` },
   );
 }

@@ -30,8 +30,10 @@ const answered = (index: number) => ({
   question: `Who built bridge ${index}?`,
   answers: [`Ann Iron${index}`, `A. Iron${index}`],
 });
-/** The same about a passage in another file; of the last one there is none. */
-/** Of an article that took no part in training. */
+/**
+ * The same about a passage in another file, of an article that took no part in training; of the last one there is no
+ * passage.
+ */
 const inContext = (index: number) => ({ ...answered(index), context_id: `c-${index}`, title: 'Force' });
 const contexts = (count: number, text: (index: number) => string) =>
   numbers(count).map((index) => ({ context_id: `c-${index}`, title: 'Bridges', text: text(index) }));
