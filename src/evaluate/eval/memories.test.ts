@@ -34,6 +34,18 @@ describe('the memories of an evaluation', () => {
     }
   });
 
+  it('of a passage of one token are not those of the reference whose number that is', async () => {
+    const { model, profile, bank, repeatPrompt } = evaluated;
+    const modes = parseModes('memory:1:kept=2,memory:gold:1', 1) as [Mode, Mode];
+    const { id, text, tokens } = bank.reference(5);
+    const memories = new EvaluationMemories({ model, profile, modes, bank, repeatPrompt });
+    await memories.load(modes[1], [{ id: null, text: 'A passage.', tokens: [id] }]);
+    const reference = { id, text, tokens };
+    const own = { ...profile, ...modes[0].profile };
+    const expected = (await writeMemories(model, own, [reference], repeatPrompt)).map(parseMemory);
+    assert.deepEqual(await memories.load(modes[0], [reference]), expected);
+  });
+
   it('go into the bank where they are of its profile', async () => {
     const { model, profile, bank, repeatPrompt } = evaluated;
     const { id, text, tokens } = bank.reference(1);

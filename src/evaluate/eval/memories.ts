@@ -87,7 +87,7 @@ export class EvaluationMemories {
   #placeOf(profile: MemoryProfile, { id, tokens }: GivenReference) {
     const isBanks = id !== null && nameOf(profile) === nameOf(this.#parts.profile);
     // Passages have no id, but are what they say.
-    const key = `${nameOf(profile)} ${id ?? tokens}`;
+    const key = `${nameOf(profile)} ${id ?? `tokens ${tokens}`}`;
     return { cache: this.#caches[isBanks ? 'bank' : 'own'], key, id: isBanks ? id : null };
   }
 }
