@@ -137,6 +137,16 @@ describe('the choice', () => {
     assert.equal(chosen.layers.length, 10);
   });
 
+  it('tells nothing from noise by fewer than six questions', () => {
+    const all = [measured('best', 20, 0, 0), measured('small', 10, 1, 0)];
+    const chosenBy = (count: number) =>
+      decide(
+        all.map((one) => ({ ...one, nll: one.nll.slice(0, count) })),
+        seededRandom(4),
+      ).chosen.choice;
+    assert.deepEqual([chosenBy(6), chosenBy(5)], ['best', 'small']);
+  });
+
   it('is made among nothing: refused', () => {
     assert.throws(() => decide([], random), { code: 'usage' });
   });

@@ -4,8 +4,8 @@
  * Candidates are the halves of the model, its last two thirds, all of it, and the range that carries most of what its
  * long-range heads do (`survey-report.ts`). Each is measured on the same questions (`quality.ts`), with every token kept
  * and with few. The best is the one under which answers are likeliest; but a memory's size is in proportion to its
- * layers, so of those that are not worse than the best beyond noise (paired bootstrap over questions) the smallest is
- * chosen.
+ * layers, so of those that are not worse than the best beyond noise (`isNoise`, paired bootstrap over questions) the smallest
+ * is chosen.
  */
 import { Memory3Error } from '../errors.ts';
 import { type Random, seededRandom } from '../generate/sampling.ts';
@@ -13,7 +13,7 @@ import type { LanguageModel } from '../memory/model.ts';
 import { memoryLayers } from '../memory/profile.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { measureQuality, type QualityOptions, type QualityRow, type QualitySet } from './quality.ts';
-import { type Interval, meanDifference } from './share.ts';
+import { type Interval, isNoise, meanDifference } from './share.ts';
 
 export interface LayerCandidate {
   /** As `memoryLayers` takes it. */
@@ -116,7 +116,7 @@ export function decide(
   if (best === undefined) throw new Memory3Error('usage', 'There are no memory layers to choose from.');
   const candidates = byLikelihood.map(({ nll, ...candidate }): JudgedCandidate => {
     const behind = meanDifference(nll, best.nll, random);
-    return { ...candidate, nll: mean(nll), behind, withinNoise: behind.low <= 0 };
+    return { ...candidate, nll: mean(nll), behind, withinNoise: isNoise(behind, [nll.length]) };
   });
   const fit = candidates.filter(({ withinNoise }) => withinNoise);
   const { choice, layers } = fit.reduce((small, one) => (one.layers.length < small.layers.length ? one : small));
