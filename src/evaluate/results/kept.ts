@@ -4,7 +4,7 @@
  * models wrote, no text of a data set. Whoever has them has the results without hours of measuring, and
  * `memory3 eval --compare` takes them.
  */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Memory3Error } from '../../errors.ts';
@@ -39,8 +39,9 @@ export function keepRun(folder: string, name: string, evaluation: string): void 
   onDisk(folder, () => {
     rmSync(unfinished, { recursive: true, force: true });
     mkdirSync(unfinished, { recursive: true });
-    for (const file of ['config.json', 'summary.json']) copyFileSync(join(evaluation, file), join(unfinished, file));
-    replaceFile(unfinished, 'items.jsonl.gz', gzipSync(readFileSync(join(evaluation, 'items.jsonl')), { level: 9 }));
+    const read = (file: string) => readFileSync(join(evaluation, file));
+    for (const file of ['config.json', 'summary.json']) replaceFile(unfinished, file, read(file));
+    replaceFile(unfinished, 'items.jsonl.gz', gzipSync(read('items.jsonl'), { level: 9 }));
     rmSync(join(folder, name), { recursive: true, force: true });
     renameSync(unfinished, join(folder, name));
   });

@@ -196,6 +196,17 @@ describe('results', () => {
     assert.equal(pageOf('parts').split('## Written answers')[0], general);
   });
 
+  it('refuse what would measure nothing, and limits of no task', async () => {
+    await assert.rejects(measure('whole', { parts: ['throughput', 'overlap'], only: ['base'] }), {
+      code: 'usage',
+      message: 'Nothing of overlap, throughput is of base.',
+    });
+    await assert.rejects(measure('whole', { plan: { ...plan, limits: { arc_esay: 200 } } }), {
+      code: 'usage',
+      message: /limit for arc_esay/,
+    });
+  });
+
   it('refuse another plan in the same folder, and name what is another', async () => {
     const other = { ...plan, limit: 1 };
     await assert.rejects(measure('whole', { plan: other }), { code: 'mismatch', message: /limit was 2, is 1/ });

@@ -16,7 +16,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Memory3Error } from '../../errors.ts';
+import { checkOptions, Memory3Error } from '../../errors.ts';
 import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
 import { bankExtension } from '../../hub/home.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
@@ -24,7 +24,7 @@ import { onDisk } from '../../train/run-folder.ts';
 import { type BuildEvent, buildBank, finishedBank } from '../banks/build.ts';
 import { withKnownVectors } from '../banks/known-vectors.ts';
 import { planBank } from '../banks/plan.ts';
-import { type EvaluationEvent, evaluate, identityOf } from '../eval/evaluate.ts';
+import { type EvaluationEvent, evaluate, evaluationOptionsSchema, identityOf } from '../eval/evaluate.ts';
 import { parseModes } from '../eval/modes.ts';
 import { keepRun, readKept } from './kept.ts';
 import { type ModelName, modelNames, type Part, type PlannedRun, type ResultsPlan, runsOf } from './plan.ts';
@@ -70,7 +70,7 @@ export type ResultsEvent =
  */
 export async function* measureResults(request: ResultsRequest): AsyncGenerator<ResultsEvent, void> {
   const { out, kept, plan, only = modelNames, models, signal, onNotice } = request;
-  const parts = chosenParts(plan, request.parts);
+  const parts = chosenParts(request);
   onDisk(out, () => mkdirSync(join(out, 'banks'), { recursive: true }));
   onDisk(kept, () => mkdirSync(kept, { recursive: true }));
   for (const part of parts) {
@@ -88,14 +88,27 @@ export async function* measureResults(request: ResultsRequest): AsyncGenerator<R
   }
 }
 
-/** @throws Memory3Error "usage" that lists the parts if one is unknown */
-function chosenParts({ parts }: ResultsPlan, names: readonly string[] | undefined): readonly Part[] {
+/** @throws Memory3Error "usage" that lists the parts if one is unknown; if nothing is chosen; for a limit of no task */
+function chosenParts({ plan, parts: names, only = modelNames }: ResultsRequest): readonly Part[] {
+  const { parts } = plan;
   const unknown = names?.find((name) => parts.every((part) => part.name !== name));
   if (unknown !== undefined) {
     const known = parts.map(({ name }) => name).join(', ');
     throw new Memory3Error('usage', `There is no part "${unknown}"; there are ${known}.`);
   }
-  return parts.filter(({ name }) => names === undefined || names.includes(name));
+  const tasks = new Set(parts.flatMap((part) => (part.kind === 'throughput' ? [] : part.tasks)));
+  const untold = Object.keys(plan.limits).find((task) => !tasks.has(task));
+  if (untold !== undefined) {
+    throw new Memory3Error('usage', `There is a limit for ${untold}, which is not among the tasks.`, {
+      remedy: `Leave it out, or name one of ${[...tasks].join(', ')}.`,
+    });
+  }
+  const chosen = parts.filter(({ name }) => names === undefined || names.includes(name));
+  const modelsOf = (part: Part): readonly ModelName[] =>
+    part.kind === 'throughput' ? ['converted'] : runsOf(part, plan).map(({ model }) => model);
+  const idle = chosen.every((part) => modelsOf(part).every((model) => !only.includes(model)));
+  if (!idle) return chosen;
+  throw new Memory3Error('usage', `Nothing of ${chosen.map(({ name }) => name).join(', ')} is of ${only.join(', ')}.`);
 }
 
 async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGenerator<ResultsEvent, void> {
@@ -112,7 +125,8 @@ async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGener
   if (!existsSync(folder)) {
     await using opened = await models.withEmbedder(run.model);
     const { model, profile } = await identityOf(opened);
-    const conditions = { ...options, modes: modes.map(({ name }) => name), model, profile };
+    const settings = checkOptions(evaluationOptionsSchema, options);
+    const conditions = { ...settings, modes: modes.map(({ name }) => name), model, profile };
     if (readKept(kept, run.name, conditions) !== null) return;
   }
   const name = `${run.bank}-${run.model}`;
