@@ -78,6 +78,10 @@ test('cost of a model follows its configuration and profile; --measured runs it,
   assert.equal(seconds.external.write, 0);
   assert.equal(seconds.cheapest[0]?.format, 'external');
 
+  const idle = cost(folder.path, '--model', model, '--rounds', '2');
+  assert.equal(idle.code, 2);
+  assert.match(idle.err, /--rounds: no model is run/);
+
   const nowhere = cost(folder.path, '--paper', '--plot', join(folder.path, 'no', 'cost.svg'));
   assert.equal(nowhere.code, 2);
   assert.match(nowhere.err, /cannot be written/);

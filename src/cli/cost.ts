@@ -35,6 +35,7 @@ import {
   number,
   type PlainModelFlags,
   type ProfileFlags,
+  refuseIdle,
 } from './options.ts';
 import { showFetching } from './pull.ts';
 import { table } from './terminal.ts';
@@ -58,6 +59,8 @@ interface CostSubject {
 
 /** What the paper's model has of its own, or does not run with. */
 const notOfPaper = ['model', 'adapter', 'layers', 'kept', 'scoring', 'storage', 'measured', 'rounds'];
+/** Flags of the engine. */
+const ofRunning = ['rounds', 'device', 'threads'];
 
 export function addCost(program: Command, interrupt: Interrupt): void {
   const command = newCommand(program, 'cost', 'what knowledge costs: in parameters, as memory, as text', [
@@ -74,6 +77,7 @@ export function addCost(program: Command, interrupt: Interrupt): void {
     .option('--plot <file>', 'write cost over the number of uses as SVG (the paper’s Fig. 4)');
   addProfileFlags(addPlainModelFlags(command)).action(async (flags: CostFlags) => {
     const terminal = terminalOf(flags);
+    if (!flags.measured) refuseIdle(command, ofRunning, 'no model is run', 'measure one (--measured)');
     const subject = flags.paper
       ? { name: 'Memory³ 2.4B', ...paperModel, measured: null }
       : await readSubject(flags, interrupt);
