@@ -175,6 +175,30 @@ describe('the results page', () => {
     assert.match(page, /converted, memory, own passage: 1 item without a passage, not measured\./);
   });
 
+  it('tells apart the items of which a recalled reference holds the answer, all tasks together', () => {
+    using folder = temporaryFolder();
+    const part: TasksPart = { ...planned('answers'), tasks: ['squad', 'nq_open'] };
+    const scored = (task: string, byMode: readonly [number, number, number], held: number) =>
+      ['none', 'memory:5', 'rag:5'].flatMap((mode, index) =>
+        recordsOf(task, mode, 'f1', first(byMode[index] as number, 10)).map((one, item) => ({
+          ...one,
+          held: mode === 'none' ? null : item < held,
+        })),
+      );
+    storeRun(folder.path, 'answers-converted', {
+      ...{ tasks: part.tasks, modes: part.modes },
+      records: [...scored('squad', [0, 8, 2], 8), ...scored('nq_open', [5, 0, 5], 0)],
+    });
+    const page = pageOf(folder, part);
+    const [, ...yes] = row(page, 'converted: yes');
+    assert.deepEqual(yes.slice(0, 4), ['8', '0.0', '100.0', '25.0']);
+    assert.equal(yes[4], '+100.0 (+100.0 to +100.0)');
+    assert.match(yes[5] as string, /^\+75\.0 \(/);
+    const [, ...no] = row(page, 'converted: no');
+    assert.deepEqual(no.slice(0, 4), ['12', '41.7', '0.0', '41.7'], 'two of squad, ten of nq_open');
+    assert.doesNotMatch(page, /base: yes/);
+  });
+
   it('holds thresholds of overlap against the paper’s, which another part has measured', () => {
     using folder = temporaryFolder();
     storeGeneral(folder.path, 'converted', convertedRecords);

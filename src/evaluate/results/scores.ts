@@ -14,7 +14,7 @@ import type { Interval } from '../share.ts';
 import type { MetricName, Task } from '../tasks/task.ts';
 
 /** Draws the intervals' samples. */
-const seed = 0;
+export const seed = 0;
 
 export interface Row {
   readonly task: string;

@@ -6,6 +6,7 @@ import { trainedWords } from '../eval/report-run.ts';
 import type { StoredConfig, StoredRun } from '../eval/stored-run.ts';
 import { taskNamed } from '../tasks/all.ts';
 import type { MetricName } from '../tasks/task.ts';
+import { heldSplit } from './held-split.ts';
 import { blocks, markdownList, markdownTable } from './markdown.ts';
 import { type ModelName, modelNames, modesOf, type OverlapPart, overlapRun, type TasksPart } from './plan.ts';
 import {
@@ -76,8 +77,12 @@ export function tasksSection(part: TasksPart, { runs }: Results): string {
     ...(part.paperScores && { paperScores: part.paperScores }),
   };
   const states = modelNames.map((model) => ({ what: `the ${model} model`, run: runOf(model) }));
-  const says = modelNames.map((model) => modelSentences(model, of, part, leadingRows(rowsIn(table))));
-  return sectionOf(part, states, table, blocks(...says));
+  const rows = leadingRows(rowsIn(table));
+  const says = modelNames.map((model) => modelSentences(model, of, part, rows));
+  const split = modelNames.map((model) => {
+    return { model, none: of(model, 'none'), memory: of(model, 'memory:5'), text: of(model, 'rag:5') };
+  });
+  return sectionOf(part, states, table, blocks(...says, heldSplit(split, rows)));
 }
 
 /** The pairs of modes that a model is measured in. */
