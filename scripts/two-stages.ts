@@ -54,6 +54,7 @@ interface Flags extends DeviceFlags {
   readonly steps: number;
   readonly sequences: number;
   readonly seeds: number;
+  readonly doubleRates: number;
   readonly tiny?: boolean;
 }
 
@@ -70,6 +71,13 @@ await runProgram(interrupt, async () => {
     .addOption(number('--steps <n>', 'of each stage', positive).default(768))
     .addOption(number('--sequences <n>', 'of 512 tokens, of a step', positive).default(4))
     .addOption(number('--seeds <n>', 'of each arm but the double one', positive).default(3))
+    .addOption(
+      number(
+        '--double-rates <x>',
+        "the double model's learning rates, as a multiple of the others'",
+        z.number().positive(),
+      ).default(1),
+    )
     .option('--tiny', 'models of two narrow layers on a few texts, to see whether all of it works')
     .exitOverride();
   addDeviceFlags(command);
@@ -84,6 +92,11 @@ await runProgram(interrupt, async () => {
   const { steps, sequences: stepSequences } = flags;
   const validation = isTiny ? { validationSequences: 4, validateEvery: Math.max(1, steps >> 1) } : {};
   const settings = { steps, stepSequences, passSequences: Math.min(2, stepSequences), ...validation };
+  const stagesAt = (factor: number) =>
+    [
+      { ...settings, rate: stageRates.first * factor },
+      { ...settings, rate: stageRates.next * factor },
+    ] as const;
   using progress = progressOfRuns(terminal, steps);
   const result = await runExperiment({
     folder: out,
@@ -91,10 +104,7 @@ await runProgram(interrupt, async () => {
     corpus,
     shapes: isTiny ? { small: tinyShape, double: { ...tinyShape, layers: 4 } } : scratchShapes,
     seeds: Array.from({ length: flags.seeds }, (_, i) => i + 1) as [number, ...number[]],
-    stages: [
-      { ...settings, rate: stageRates.first },
-      { ...settings, rate: stageRates.next },
-    ],
+    stages: { small: stagesAt(1), double: stagesAt(flags.doubleRates) },
     memory: pretrainedProfile,
     ...(isTiny ? { evaluationSequences: 8 } : {}),
     device: deviceOptions(flags),

@@ -7,8 +7,8 @@
  *   from-the-start    1 x          with memories       with memories
  *   double            2 x          without             without
  *
- * Every arm and seed reads the same tokens in the same order under the same learning rates; a seed decides about the first
- * weights only. A stage that two arms share is trained once. Each model is measured without memories and with them.
+ * Every arm and seed reads the same tokens in the same order, those of one size under the same learning rates; a seed decides
+ * about the first weights only. A stage that two arms share is trained once. Each model is measured without memories and with them.
  *
  * The runs lie in one folder, `seed-<n>/<size>-<plain|memory>` and behind it a second `-<plain|memory>`. What is finished is
  * not done again, what is interrupted is gone on with.
@@ -35,8 +35,8 @@ export interface ExperimentOptions {
   readonly shapes: Readonly<Record<'small' | 'double', ModelShape>>;
   /** Of the arms of one size; the double model has the first only. */
   readonly seeds: readonly [number, ...number[]];
-  /** Of both stages. */
-  readonly stages: readonly [StageSettings, StageSettings];
+  /** Of both stages; those of the double model may have rates of their own, what suits a width need not suit another. */
+  readonly stages: Readonly<Record<'small' | 'double', readonly [StageSettings, StageSettings]>>;
   readonly memory: ProfileChoice;
   /** Sequences that each finished model is measured on; default all of validation. */
   readonly evaluationSequences?: number;
@@ -77,8 +77,9 @@ async function runArm(
   seed: number,
   conditions: ArmConditions,
 ): Promise<ArmResult | null> {
-  const { folder, results, corpus, shapes, stages, memory, device, signal, onEvent } = options;
+  const { folder, results, corpus, shapes, memory, device, signal, onEvent } = options;
   const { size, memories } = arms[arm];
+  const stages = options.stages[size];
   const known = readArm(results, arm, seed, conditions);
   if (known !== null) return known;
   const common = { corpus, ...(device === undefined ? {} : { device }), ...(signal === undefined ? {} : { signal }) };
@@ -99,7 +100,7 @@ async function runArm(
     runs.push(run);
   }
   const paths = runs.map((run) => join(folder, run));
-  const sequences = await evaluated(options, join(paths.at(-1) as string, 'model'));
+  const sequences = await evaluated(options, stages[1], join(paths.at(-1) as string, 'model'));
   const courses = paths.map((path) => courseOf(readRunLog(join(path, 'log.jsonl'))));
   const result: ArmResult = {
     arm,
@@ -133,16 +134,21 @@ function corpusConditions(folder: string): ArmConditions[string] {
 /** All that decides what comes of an arm, but for its seed. */
 function conditionsOf(options: ExperimentOptions, arm: ArmName, corpus: ArmConditions[string]): ArmConditions {
   const { stages, memory, shapes, evaluationSequences = null } = options;
-  const conditions = { corpus, shape: shapes[arms[arm].size], stages, memory, evaluationSequences };
+  const { size } = arms[arm];
+  const conditions = { corpus, shape: shapes[size], stages: stages[size], memory, evaluationSequences };
   return z.record(z.string(), z.json()).parse(conditions);
 }
 
 /** Losses of a finished model, with memories and without. */
-async function evaluated(options: ExperimentOptions, model: string): Promise<ArmResult['sequences']> {
-  const { corpus, memory, stages, evaluationSequences, device, signal } = options;
+async function evaluated(
+  options: ExperimentOptions,
+  { passSequences }: StageSettings,
+  model: string,
+): Promise<ArmResult['sequences']> {
+  const { corpus, memory, evaluationSequences, device, signal } = options;
   const { plain, memory: withMemories } = await evaluatePretraining({
     ...{ model, corpus, memory },
-    ...(stages[1].passSequences === undefined ? {} : { passSequences: stages[1].passSequences }),
+    ...(passSequences === undefined ? {} : { passSequences }),
     ...(evaluationSequences === undefined ? {} : { sequences: evaluationSequences }),
     ...(device === undefined ? {} : { device }),
     ...(signal === undefined ? {} : { signal }),

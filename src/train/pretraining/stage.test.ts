@@ -249,6 +249,7 @@ describe('two stages', () => {
 describe('runExperiment', () => {
   it('trains nothing on a corpus that does not serve it', async () => {
     const runs = join(folder.path, 'useless');
+    const oneStep = { ...settings, steps: 1 };
     for (const [corpus, message] of [
       [bare, /no knowledge/],
       [unmeasured, /no validation sequence/],
@@ -259,10 +260,7 @@ describe('runExperiment', () => {
         corpus,
         shapes: { small: shape, double: shape },
         seeds: [1],
-        stages: [
-          { ...settings, steps: 1 },
-          { ...settings, steps: 1 },
-        ],
+        stages: { small: [oneStep, oneStep], double: [oneStep, oneStep] },
         memory: {},
       });
       await assert.rejects(useless, { code: 'usage', message });
@@ -279,10 +277,16 @@ describe('runExperiment', () => {
       corpus,
       shapes: { small: shape, double: { ...shape, layers: 4 } },
       seeds: [1],
-      stages: [
-        { ...settings, steps: 2 },
-        { ...settings, steps: 2, rate: 0.005 },
-      ],
+      stages: {
+        small: [
+          { ...settings, steps: 2 },
+          { ...settings, steps: 2, rate: 0.005 },
+        ],
+        double: [
+          { ...settings, steps: 2, rate: 0.004 },
+          { ...settings, steps: 2, rate: 0.002 },
+        ],
+      },
       memory: { layers: 'first-half' },
       device: { threads: 1 },
       onEvent: (run, event) => {
@@ -316,6 +320,8 @@ describe('runExperiment', () => {
       noMemories?.validation.map(({ step }) => step),
       [0, 2, 4],
     );
+    const rateOf = (result: typeof double) => result?.steps[1]?.[0]?.rate as number;
+    assert.equal(rateOf(double) / rateOf(noMemories), 0.002 / 0.005, 'each size has its rates');
     const gained = (noMemories?.plain as number) - (twoStages?.memory as number);
     const doubled = (noMemories?.plain as number) - (double?.plain as number);
     // A model that is no better when doubled is no yardstick.
