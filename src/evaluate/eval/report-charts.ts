@@ -22,7 +22,7 @@ export async function scoreChart(title: string, metric: string, rows: readonly C
   const values = rows.filter(({ value }) => !Number.isNaN(value));
   const [first] = values;
   if (first === undefined) return null;
-  const labels = rows.map(({ label }) => label);
+  const labels = values.map(({ label }) => label);
   const y = { field: 'label', type: 'nominal', sort: labels, title: null, scale: { domain: labels }, axis: null };
   const below = { ...y, bandPosition: 0.75 };
   const x = {
@@ -33,11 +33,13 @@ export async function scoreChart(title: string, metric: string, rows: readonly C
   };
   // Above its row: names may be longer than a phone is wide.
   const name = { type: 'text', align: 'left', dx: 2, color: 'currentColor' };
-  const color = { field: 'label', type: 'nominal', scale: { domain: labels, range: colours }, legend: null };
+  // Of all rows, so that a mode has one colour in every chart.
+  const all = rows.map(({ label }) => label);
+  const color = { field: 'label', type: 'nominal', scale: { domain: all, range: colours }, legend: null };
   const spec = {
     title: { text: title, anchor: 'start' },
     width,
-    height: rowHeight * rows.length,
+    height: rowHeight * values.length,
     autosize: { type: 'fit-x', contains: 'padding' },
     data: { values: values.map((row) => ({ ...row, name: `${row.label}  ${short(row.value)}` })) },
     layer: [

@@ -200,7 +200,7 @@ main { max-width: 60rem; }
 h3 { margin-top: 1.5rem; }
 table { font-size: .875rem; overflow-wrap: normal; }
 th, td { white-space: nowrap; vertical-align: top; }
-td.words, th.words { text-align: left; }
+td.words, th.words { text-align: left; } td.words:last-child { white-space: normal; min-width: 10rem; }
 thead th { white-space: normal; vertical-align: bottom; }
 .card table { overflow-wrap: anywhere; } .card th, .card td { white-space: normal; min-width: 4rem; }
 .card > .id { margin: 0; font-size: .875rem; }
