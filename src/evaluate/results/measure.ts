@@ -122,7 +122,7 @@ async function* measureRun(request: ResultsRequest, run: PlannedRun): AsyncGener
     heldOut: true,
     ...(run.overlap !== undefined && { overlap: run.overlap }),
   };
-  if (!existsSync(folder)) {
+  if (!existsSync(folder) && existsSync(join(kept, run.name))) {
     await using opened = await models.withEmbedder(run.model);
     const { model, profile } = await identityOf(opened);
     const settings = checkOptions(evaluationOptionsSchema, options);
