@@ -135,8 +135,8 @@ export interface MemoryBank extends Disposable {
   /**
    * Stores memories that a reader wrote for cold references, in one short transaction, if nobody else is writing.
    * References that were removed or written by somebody else meanwhile are left as they are.
-   * @returns false if the writer's lock is taken or the bank cannot be written by this process (no permission, no space);
-   * nothing is stored then.
+   * @returns false if the writer's lock is taken, the bank cannot be written by this process (no permission, no space), or
+   * it was deleted or another one stands in its place; nothing is stored then.
    */
   tryPutMemories(memories: readonly NewMemory[]): boolean;
   /** Ids of references without a memory, ascending, read in pages so that writing between them is safe. */

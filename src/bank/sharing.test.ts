@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -101,6 +102,20 @@ describe('a bank for several', () => {
     assert.deepEqual(reader.memory(1), memoryOf('cold'));
     assert.deepEqual(reader.memory(2), memoryOf(reader.reference(2).text));
     assert.deepEqual(problemsOf(reader), []);
+  });
+
+  it('stores nothing for a reader whose bank was deleted, nor in another bank of its name', posixOnly, () => {
+    const bankPath = newPath();
+    fillBank(bankPath);
+    using reader = openBank(bankPath, { mode: 'read', identity });
+    for (const ending of ['', '-wal', '-shm']) rmSync(`${bankPath}${ending}`, { force: true });
+    const cold = { referenceId: 1, bytes: memoryOf('cold') };
+    assert.equal(reader.tryPutMemories([cold]), false);
+    assert.equal(existsSync(bankPath), false);
+    fillBank(bankPath);
+    assert.equal(reader.tryPutMemories([cold]), false);
+    using other = openBank(bankPath, { mode: 'read' });
+    assert.equal(other.memory(1), undefined);
   });
 });
 

@@ -5,7 +5,7 @@
  * reader never sees half of a writer's transaction; at the start of each one the reader notices that others have written
  * and reads the bank's state again. What each promise rests on stands in docs/durability.md.
  */
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { Memory3Error } from '../errors.ts';
@@ -65,6 +65,10 @@ export interface OpenBankOptions {
  * bank.putDocument({ name: 'a.txt', title: null, mediaType: 'text/plain', text, references });
  */
 export function openBank(name: string, options: OpenBankOptions): MemoryBank {
+  return openSqliteBank(name, options);
+}
+
+function openSqliteBank(name: string, options: OpenBankOptions): SqliteBank {
   return named(name, () => {
     const bankPath = realPath(name);
     using cleanUp = new DisposableStack();
@@ -221,8 +225,12 @@ class SqliteBank implements MemoryBank {
         this.#putMissing(memories);
         return true;
       }
-      if (!canWriteBeside(this.path)) return false;
-      using writer = openBank(this.path, { mode: 'write', identity: this.identity });
+      if (!existsSync(this.path) || !canWriteBeside(this.path)) return false;
+      // Without an identity: a bank that somebody deleted must not be created again.
+      using writer = openSqliteBank(this.path, { mode: 'write' });
+      // Another bank of the same name has other references under the same ids.
+      if (writer.#state.vectorsId !== this.#state.vectorsId) return false;
+      checkIdentity(this.path, writer.identity, this.identity);
       return writer.tryPutMemories(memories);
     } catch (error) {
       if (isUnwritable(error)) return false;

@@ -64,7 +64,9 @@ test('eval prints cells as a table or as JSON; bench ability measures the same',
   const changed = memory3(...args, '--shots', '1');
   assert.equal(changed.code, 6);
   assert.match(changed.err, /shots was 0, is 1/);
-  assert.equal(memory3(...evaluation, '--tasks', 'nothing', '--modes', 'none').code, 2);
+  const unknown = memory3(...evaluation, '--tasks', 'nothing', '--bank', join(folder.path, 'missing'));
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.err, /There is no task "nothing"/);
   assert.equal(memory3(...evaluation, '--modes', 'some').code, 2);
   assert.match(memory3('eval', ...model).err, /--run <folder> is missing/);
 

@@ -7,7 +7,7 @@ import { evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts'
 import { parseModes } from '../evaluate/eval/modes.ts';
 import { reportRun, summaryOf } from '../evaluate/eval/report.ts';
 import { readStoredRun } from '../evaluate/eval/stored-run.ts';
-import { tasks } from '../evaluate/tasks/all.ts';
+import { taskNamed, tasks } from '../evaluate/tasks/all.ts';
 import { takeLock } from '../lock.ts';
 import { onDisk } from '../train/run-folder.ts';
 import { type AddCommand, newCommand, terminalOf } from './command.ts';
@@ -81,10 +81,10 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     const { data, compare } = flags;
     const signal = interrupt.signal();
     const modes = parseModes(flags.modes, flags.memories);
+    const wanted = flags.tasks.split(',').map((name) => taskNamed(name.trim()).name) as [string, ...string[]];
     await using evaluated = await openForEvaluation(flags, modes, terminal, signal);
     using progress = terminal.progress('Measuring');
     const { limit, shots, seed, documentStart, overlap, heldOut = false } = flags;
-    const wanted = flags.tasks.split(',').map((name) => name.trim()) as [string, ...string[]];
     const request = {
       folder,
       data,

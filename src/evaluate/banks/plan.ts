@@ -62,7 +62,7 @@ function hashOf(data: string, file: string): string {
   const path = join(data, file);
   if (existsSync(path)) return fileHash(path);
   throw new Memory3Error('not-found', `The data file ${path} is missing.`, {
-    remedy: 'Name the folder that has it (--data), or choose sources without it (--sources).',
+    remedy: 'Name the folder that has it (--data); `memory3 eval bank` can do without its source (--sources).',
   });
 }
 
