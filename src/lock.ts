@@ -10,11 +10,14 @@ import { Memory3Error } from './errors.ts';
 
 /** Primary result codes of SQLite (sqlite.org/rescode.html) that mean: somebody else has it. */
 const busyCodes: readonly number[] = [5, 6];
+/** And those that mean: these bytes are no database. The lock's are never synchronised, so a power failure can leave such. */
+const damagedCodes: readonly number[] = [11, 26];
 
 /**
  * Takes the lock at `path` or throws. The file is created and stays there.
  * @param what is locked, as the message names it
- * @throws Memory3Error "locked" that names the holder's process; SQLite's own error for every other failure.
+ * @throws Memory3Error "locked" that names the holder's process, "disk" for a damaged file, which cannot be locked; SQLite's
+ * own error for every other failure.
  */
 export function takeLock(path: string, what: string): Disposable {
   const database = new DatabaseSync(path, { timeout: 200 });
@@ -23,9 +26,17 @@ export function takeLock(path: string, what: string): Disposable {
     database.exec(`PRAGMA synchronous = OFF; BEGIN IMMEDIATE; PRAGMA user_version = ${process.pid}; COMMIT`);
     database.exec('BEGIN IMMEDIATE');
   } catch (error) {
-    const holder = isBusy(error) ? holderOf(database) : '';
+    const isBusy = hasCode(error, busyCodes);
+    const holder = isBusy ? holderOf(database) : '';
     database.close();
-    if (!isBusy(error)) throw error;
+    if (hasCode(error, damagedCodes)) {
+      // Not removed here: of two processes that did so, each could hold a file of its own.
+      throw new Memory3Error('disk', `${what} cannot be locked: its lock file ${path} is damaged.`, {
+        cause: error,
+        remedy: 'Remove the lock file while nobody writes; it holds nothing.',
+      });
+    }
+    if (!isBusy) throw error;
     throw new Memory3Error('locked', `${what} is being written by another process${holder}.`, {
       cause: error,
       remedy: 'Wait until it has ended; reading is possible meanwhile.',
@@ -34,12 +45,12 @@ export function takeLock(path: string, what: string): Disposable {
   return { [Symbol.dispose]: () => database.close() };
 }
 
-function isBusy(error: unknown): boolean {
+function hasCode(error: unknown, codes: readonly number[]): boolean {
   return (
     error instanceof Error &&
     'errcode' in error &&
     typeof error.errcode === 'number' &&
-    busyCodes.includes(error.errcode & 0xff)
+    codes.includes(error.errcode & 0xff)
   );
 }
 

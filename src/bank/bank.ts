@@ -113,8 +113,9 @@ export interface MemoryBank extends Disposable {
   compare(name: string, text: string): PutOutcome;
   /**
    * Stores a document under its name. What the name held before is replaced; references whose text and tokens did not
-   * change keep their id, their vector and their memory. For "unchanged" and "alias" `references` is ignored.
-   * Lone surrogates in the text, which UTF-8 cannot hold, become U+FFFD.
+   * change keep their id, their vector and their memory. For "unchanged" and "alias" `references` is ignored; the title
+   * of "unchanged" is stored if the name is the document's first.
+   * Lone surrogates in the text and the title, which UTF-8 cannot hold, become U+FFFD.
    * @throws Memory3Error "usage" if a reference is not a slice of the text or a vector not a unit vector.
    */
   putDocument(document: NewDocument): { readonly outcome: PutOutcome; readonly documentId: number };

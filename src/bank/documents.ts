@@ -31,11 +31,17 @@ function outcomeOf(named: Rows['name'] | undefined, same: Rows['document'] | und
 /** Carries out what `compareWith` found. @returns the document's id. */
 export function storeDocument(tables: Tables, document: NewDocument, comparison: Comparison, now: string): number {
   const { named, same, outcome } = comparison;
+  // SQLite stores UTF-8: what it cannot hold would come back as another title than the row's checksum covers.
+  const title = document.title?.toWellFormed() ?? null;
   if (same !== undefined) {
     if (outcome === 'replaced') {
       const old = tables.select('reference', 'WHERE document_id = ?', same.id);
       putReferences(tables, same.id, document.references, old);
       tables.replace('document', { ...same, reference_count: document.references.length });
+    }
+    // A title may stand outside of the text. Names that share a content share a title: the first name's.
+    if (outcome === 'unchanged' && same.title !== title && namesOf(tables, same.id)[0] === document.name) {
+      tables.replace('document', { ...same, title });
     }
     pointName(tables, document.name, same.id, named, now);
     return same.id;
@@ -43,7 +49,7 @@ export function storeDocument(tables: Tables, document: NewDocument, comparison:
   const text = document.text.toWellFormed();
   const id = tables.insert('document', {
     content_hash: contentHash(text),
-    title: document.title,
+    title,
     media_type: document.mediaType,
     characters: text.length,
     reference_count: document.references.length,
@@ -84,10 +90,13 @@ export function checkDocument(document: NewDocument, dimensions: number): void {
     new Memory3Error('usage', `Document ${JSON.stringify(document.name)}${where}: ${what}.`);
   if (document.name === '') throw fault('', 'a name must not be empty');
   if (!document.name.isWellFormed()) throw fault('', 'the name is not valid Unicode');
+  if (!document.mediaType.isWellFormed()) throw fault('', 'the media type is not valid Unicode');
   const text = document.text.toWellFormed();
   for (const [ordinal, { text: piece, start, end, tokens, vector }] of document.references.entries()) {
     const where = `, reference ${ordinal}`;
-    if (piece === '' || piece.toWellFormed() !== text.slice(start, end)) {
+    // `slice` takes places that are none, too: -3, 0.5, one behind the end.
+    const isRange = Number.isInteger(start) && start >= 0 && end === start + piece.length;
+    if (piece === '' || !isRange || piece.toWellFormed() !== text.slice(start, end)) {
       throw fault(where, `its text is not what stands at [${start}, ${end})`);
     }
     if (tokens.some((token) => !Number.isInteger(token) || token < 0 || token >= 2 ** 32)) {

@@ -11,6 +11,7 @@ import {
   realpathSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -71,6 +72,24 @@ describe('a bank for several', () => {
     assert.deepEqual(readdirSync(path.dirname(bankPath)).sort(), ['bank', 'bank.lock']);
     using bank = openBank(path.join(place, 'link'), { mode: 'read' });
     assert.equal(bank.path, realpathSync(bankPath));
+    assert.deepEqual(problemsOf(bank), []);
+  });
+
+  it('is not called damaged for a lock file that is, and a reader goes on', () => {
+    const bankPath = newPath();
+    fillBank(bankPath);
+    // As a power failure leaves a file that was never synchronised.
+    writeFileSync(`${bankPath}.lock`, new Uint8Array(4096));
+    assert.throws(
+      () => writeBank(bankPath),
+      fails('disk', /its lock file .*bank\.lock is damaged\.\nRemove the lock file/),
+    );
+    {
+      using reader = openBank(bankPath, { mode: 'read', identity });
+      assert.equal(reader.tryPutMemories([{ referenceId: 1, bytes: memoryOf('x') }]), false);
+    }
+    rmSync(`${bankPath}.lock`);
+    using bank = writeBank(bankPath);
     assert.deepEqual(problemsOf(bank), []);
   });
 

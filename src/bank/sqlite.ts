@@ -166,10 +166,7 @@ class SqliteBank implements MemoryBank {
     const hash = contentHash(document.text.toWellFormed());
     return this.#write(() => {
       const comparison = compareWith(this.#tables, document.name, hash);
-      const documentId =
-        comparison.outcome === 'unchanged' && comparison.same !== undefined
-          ? comparison.same.id
-          : storeDocument(this.#tables, document, comparison, new Date().toISOString());
+      const documentId = storeDocument(this.#tables, document, comparison, new Date().toISOString());
       return { outcome: comparison.outcome, documentId };
     });
   }

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, describe, it } from 'node:test';
+import { documentOf, fails, identity, problemsOf } from '../../test/crash/library.ts';
+import type { MemoryBank } from './bank.ts';
+import { openBank } from './sqlite.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'memory3-bank-documents-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function newBank(name: string): MemoryBank {
+  return openBank(path.join(folder, name), { mode: 'write', identity });
+}
+
+describe('a document', () => {
+  it('with half a character in its title can be read again', () => {
+    using bank = newBank('lone');
+    bank.putDocument({ ...documentOf('a', 'A text.'), title: 'A\ud83d' });
+    assert.equal(bank.document('a')?.title, 'A\ufffd');
+    assert.deepEqual(problemsOf(bank), []);
+    const other = { ...documentOf('b', 'Another text.'), mediaType: '\ud83d' };
+    assert.throws(() => bank.putDocument(other), fails('usage', /media type/));
+  });
+
+  it('takes a title that changed outside of its text, if the name is its first', () => {
+    using bank = newBank('title');
+    const put = (name: string, title: string | null) =>
+      bank.putDocument({ ...documentOf(name, 'A text.'), title, references: [] }).outcome;
+    bank.putDocument(documentOf('a', 'A text.'));
+    assert.equal(put('b', 'Of b'), 'alias');
+    assert.equal(put('b', 'Of b'), 'unchanged');
+    assert.equal(bank.document('b')?.title, 'About a');
+    assert.equal(put('a', 'New'), 'unchanged');
+    assert.equal(bank.reference(1).documentTitle, 'New');
+    assert.equal(put('a', null), 'unchanged');
+    assert.equal(bank.document('a')?.title, null);
+    assert.deepEqual(problemsOf(bank), []);
+  });
+
+  it('has no reference whose place is none in its text', () => {
+    using bank = newBank('places');
+    const sound = documentOf('a', 'Some text.');
+    const [reference] = sound.references;
+    assert.ok(reference);
+    const { start, end } = reference;
+    for (const place of [{ start: -10 }, { end: end + 5 }, { start: start + 0.5, end: end + 0.5 }]) {
+      const document = { ...sound, references: [{ ...reference, ...place }] };
+      assert.throws(() => bank.putDocument(document), fails('usage', /its text is not what stands at/));
+    }
+  });
+});
