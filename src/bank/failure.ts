@@ -2,7 +2,16 @@
 import { Memory3Error } from '../errors.ts';
 
 /** Primary result codes of SQLite (sqlite.org/rescode.html). */
-const sqlite = { perm: 3, busy: 5, locked: 6, readOnly: 8, ioError: 10, full: 13, cannotOpen: 14 } as const;
+const sqlite = {
+  perm: 3,
+  busy: 5,
+  locked: 6,
+  readOnly: 8,
+  ioError: 10,
+  full: 13,
+  cannotOpen: 14,
+  notADatabase: 26,
+} as const;
 
 /** Runs `work` on the bank at `path`; whatever SQLite or the file system throws becomes a Memory3Error. */
 export function named<T>(path: string, work: () => T): T {
@@ -37,12 +46,25 @@ export function bankError(path: string, error: unknown): unknown {
         remedy: 'Check the permissions of the bank and its folder.',
       });
     }
+    if (result === sqlite.notADatabase) return notABank(path, error);
     // Everything else means that SQLite did not find what this code wrote: a malformed page, a missing table.
     return damaged(path, error.message, error);
   }
   if (typeof code === 'string' && 'syscall' in error)
-    return new Memory3Error('disk', `${path}: ${error.message}`, options);
+    return new Memory3Error('disk', `${path}: ${error.message}`, {
+      ...options,
+      remedy: 'Check that the folder is there, may be written to and has space left.',
+    });
   return error;
+}
+
+/** @returns the error for a file that is something else, or whose first page is no longer what it was. */
+export function notABank(path: string, cause?: Error): Memory3Error {
+  const why = cause === undefined ? '' : `: ${cause.message}`;
+  return new Memory3Error('damaged', `${path} is not a memory bank, or its header is damaged${why}.`, {
+    cause,
+    remedy: 'Check the path; a damaged bank is restored from a copy or an export.',
+  });
 }
 
 /** Whether an error says that this process cannot write the bank now: somebody else does, or no permission, no space. */

@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import type { BankIdentity } from './bank.ts';
-import { bankError, damaged } from './failure.ts';
+import { bankError, damaged, notABank } from './failure.ts';
 import { identitySchema } from './identity.ts';
 import { applicationId, createTables, noTotals, schemaVersion, type Totals } from './schema.ts';
 import { Tables } from './tables.ts';
@@ -173,9 +173,7 @@ function checkHeader(bankPath: string, database: DatabaseSync): void {
   if (database.prepare('SELECT 1 FROM sqlite_schema').get() === undefined) throw noBank(bankPath);
   const application = database.prepare('PRAGMA application_id').get()?.application_id;
   if (application !== applicationId) {
-    throw new Memory3Error('damaged', `${bankPath} is not a memory bank, or its header is damaged.`, {
-      remedy: 'Check the path.',
-    });
+    throw notABank(bankPath);
   }
   const version = database.prepare('PRAGMA user_version').get()?.user_version;
   if (version !== schemaVersion) {
@@ -197,6 +195,15 @@ function schemaHash(database: DatabaseSync): string {
 /** @throws Memory3Error "not-found" if there is no file; what is in it is not looked at. */
 export function checkExists(bankPath: string): void {
   if (!existsSync(bankPath)) throw noBank(bankPath);
+  refuseFolder(bankPath);
+}
+
+/** @throws Memory3Error "not-found" if a folder lies where the bank should. */
+export function refuseFolder(bankPath: string): void {
+  if (!existsSync(bankPath) || !statSync(bankPath).isDirectory()) return;
+  throw new Memory3Error('not-found', `${bankPath} is a folder, not a memory bank.`, {
+    remedy: 'Give the path of a file, or a name without a separator.',
+  });
 }
 
 function noBank(bankPath: string): Memory3Error {

@@ -206,8 +206,12 @@ describe('opening', () => {
       assert.throws(() => rewriteBank(nowhere, identity), fails('not-found', /no memory bank/));
       for (const end of ['', '.lock']) assert.equal(existsSync(nowhere + end), false);
     }
+    for (const options of [{ mode: 'read' }, { mode: 'write' }, { mode: 'write', identity }] as const) {
+      assert.throws(() => openBank(folder, options), fails('not-found', /is a folder, not a memory bank/));
+    }
+    assert.equal(existsSync(`${folder}.lock`), false);
     writeFileSync(bankPath, 'not a database at all, but long enough for a header '.repeat(20));
-    assert.throws(() => openBank(bankPath, { mode: 'read' }), fails('damaged', /not a database/));
+    assert.throws(() => openBank(bankPath, { mode: 'read' }), fails('damaged', /is not a memory bank.*not a database/));
     rmSync(bankPath);
     using foreign = new DatabaseSync(bankPath);
     foreign.exec('CREATE TABLE somebodys (data TEXT)');

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { addSources, type LibraryEvent, type RewriteEvent, rewriteLibrary } from '../generate/library.ts';
 import { openWorkspace } from '../generate/workspace.ts';
+import { listInputs } from '../retrieval/inputs.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -34,7 +35,7 @@ export function addAdd(program: Command, interrupt: Interrupt): void {
     [
       'add notes/ "papers/*.pdf"',
       'add --bank wiki articles.jsonl --text-field body',
-      'curl -s https://example.org | memory3 add - --stdin-name example',
+      'git log | memory3 add - --stdin-name history',
       'add notes/ --cold   # memories are written when they are first recalled',
     ],
   )
@@ -49,6 +50,8 @@ export function addAdd(program: Command, interrupt: Interrupt): void {
     }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
+    // A wrong name makes no bank, and fetches no model.
+    await listInputs(sources, process.cwd());
     using fetching = showFetching(terminal, signal, flags.offline);
     await using workspace = await openWorkspace({
       ...workspaceOptions(flags),

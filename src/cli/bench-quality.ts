@@ -113,7 +113,7 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
 function repeated<T>(option: ReturnType<typeof number>, defaults?: readonly T[]) {
   const parse = option.parseArg as (value: string, earlier: unknown) => T;
   return option
-    .default(defaults)
+    .default(defaults, defaults?.join(' '))
     .argParser((value: string, earlier: readonly T[] = []) => [
       ...(earlier === defaults ? [] : earlier),
       parse(value, undefined),

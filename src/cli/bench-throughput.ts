@@ -36,8 +36,8 @@ export function addThroughput(bench: Command, interrupt: Interrupt): void {
     'batches of questions: without memory, with it, with RAG, llama.cpp',
     ['bench throughput --threads 2 --json', 'bench throughput --batches 1,8 --references 5 --rounds 1 --no-llama-cpp'],
   )
-    .addOption(checked('--batches <list>', 'questions answered at once', numbers).default([1, 32]))
-    .addOption(checked('--references <list>', 'references as text', numbers).default([1, 3, 5]))
+    .addOption(checked('--batches <list>', 'questions answered at once', numbers).default([1, 32], '1,32'))
+    .addOption(checked('--references <list>', 'references as text', numbers).default([1, 3, 5], '1,3,5'))
     .addOption(number('--input <n>', 'tokens of a question', length).default(128))
     .addOption(number('--output <n>', 'tokens of an answer', length).default(128))
     .addOption(number('--rounds <n>', 'rounds that are counted', z.int().min(1).max(100)).default(3))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,15 +27,19 @@ interface Finished {
 }
 
 /** Runs the real command line in its own home. */
-async function memory3(args: readonly string[], nodeArgs: readonly string[] = []): Promise<Finished> {
+async function memory3(
+  args: readonly string[],
+  nodeArgs: readonly string[] = [],
+  streams: readonly ['pipe' | number, 'pipe' | number] = ['pipe', 'pipe'],
+): Promise<Finished> {
   const child = spawn(process.execPath, [...nodeArgs, launcher, ...args], {
     env: { ...process.env, MEMORY3_HOME: home, MEMORY3_OFFLINE: '1', NO_COLOR: undefined, MEMORY3_DEBUG: undefined },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', ...streams],
   });
   let out = '';
   let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (err += text));
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   return { code, out, err };
 }
@@ -56,6 +61,8 @@ test('--help lists every command and the exit codes; each command has examples',
     assert.equal(help.code, 0, name);
     assert.match(help.out, new RegExp(`Examples:\n  \\$ memory3 ${name}`), name);
     assert.match(help.out, /--json/, name);
+    for (const [, called] of help.out.matchAll(/\bmemory3 ([\w-]+)/g))
+      assert.ok(commands.includes(called ?? ''), called);
   }
 });
 
@@ -64,6 +71,12 @@ test('wrong use exits with 2, names what is wrong, and leaves stdout empty', asy
     [[], /Usage: memory3/],
     [['nope'], /unknown command 'nope'/],
     [['pull', '--bogus'], /unknown option '--bogus'/],
+    [['pull', '--list', 'a', 'b'], /a, b: --list lists all models/],
+    [['ask', '--kept', 'some', 'x'], /'some' is invalid. A whole number from 1 to 128 is expected, or "all"/],
+    [
+      ['eval', '--overlap', '', '--run', 'x'],
+      /'--overlap <share>' argument '' is invalid. A number is expected, or "none"/,
+    ],
     [['ask', '--memories', 'five', 'x'], /'--memories <n>' argument 'five' is invalid. A number is expected/],
     [['ask', '--temperature', '-1', 'x'], /'--temperature <t>' argument '-1' is invalid/],
     [['ask', '--kept', '0', 'x'], /'--kept <n>' argument '0' is invalid/],
@@ -100,6 +113,32 @@ test('an error is a message and a remedy, without a stack, and its kind is the e
   const offline = await memory3(['pull', '--json']);
   assert.equal(offline.code, 7);
   assert.equal(offline.out, '');
+});
+
+test('a bank or file that is not there is said before a model is fetched, and leaves nothing behind', async () => {
+  const noBank = /There is no memory bank at .*absent\.memory3/;
+  for (const [command, message] of [
+    [['ask', 'Who?', '--bank', 'absent'], noBank],
+    [['rewrite', 'absent'], noBank],
+    [['add', 'no-such-file.txt', '--bank', 'absent'], /no file, folder or glob .*"no-such-file\.txt"/],
+  ] as const) {
+    const { code, err } = await memory3(command);
+    assert.equal(code, 3, err);
+    assert.match(err, message);
+  }
+  assert.equal(existsSync(join(home, 'banks')), false);
+});
+
+test('output that cannot be written is an error without a stack; messages that cannot be written change nothing', {
+  skip: !existsSync('/dev/full'),
+}, async () => {
+  const full = openSync('/dev/full', 'w');
+  after(() => closeSync(full));
+  const noOutput = await memory3(['pull', '--list'], [], [full, 'pipe']);
+  assert.equal(noOutput.code, 10);
+  assert.match(noOutput.err, /^error: The output cannot be written: ENOSPC/);
+  assert.doesNotMatch(noOutput.err, /\n {4}at /);
+  assert.equal((await memory3(['pull', 'no-such-model'], [], ['pipe', full])).code, 3);
 });
 
 test('--json prints one JSON object a line and nothing else; without a terminal there are no colours', async () => {

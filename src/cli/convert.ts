@@ -64,11 +64,14 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       ),
     )
     .addOption(
-      checked('--learn <counts>', 'numbers of kept tokens learned in turn', countsSchema).default(defaults.learn),
+      checked('--learn <counts>', 'numbers of kept tokens learned in turn', countsSchema).default(
+        defaults.learn,
+        defaults.learn.join(','),
+      ),
     )
     .addOption(number('--steps <n>', 'optimiser steps', shape.steps.unwrap()).default(defaults.steps))
     .addOption(number('--rate <rate>', 'largest learning rate', z.number().positive()).default(defaults.schedule.rate))
-    .addOption(number('--rank <n>', 'rank of the companions', shape.rank.unwrap()).default(defaults.rank))
+    .addOption(number('--rank <n>', 'rank of the trained matrices (LoRA)', shape.rank.unwrap()).default(defaults.rank))
     .addOption(
       number('--references <n>', 'references of a step', shape.references.unwrap()).default(defaults.references),
     )

@@ -83,7 +83,7 @@ test('cost of a model follows its configuration and profile; --measured runs it,
   assert.match(idle.err, /--rounds: no model is run/);
 
   const nowhere = cost(folder.path, '--paper', '--plot', join(folder.path, 'no', 'cost.svg'));
-  assert.equal(nowhere.code, 2);
+  assert.equal(nowhere.code, 10);
   assert.match(nowhere.err, /cannot be written/);
   assert.ok(!existsSync(join(folder.path, 'no')));
 });

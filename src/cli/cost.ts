@@ -123,7 +123,10 @@ function writePlot(path: string, svg: string): void {
   try {
     writeFileSync(path, svg);
   } catch (cause) {
-    throw new Memory3Error('usage', `The plot cannot be written to ${path}.`, { cause });
+    throw new Memory3Error('disk', `The plot cannot be written to ${path}.`, {
+      remedy: 'Name a file in a folder that exists and may be written to.',
+      cause,
+    });
   }
 }
 

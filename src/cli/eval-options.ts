@@ -6,7 +6,15 @@ import { type Mode, mostRecalled, mostReferences } from '../evaluate/eval/modes.
 import { defaultOverlap } from '../evaluate/eval/references.ts';
 import { recalledMemories } from '../generate/recall.ts';
 import { openModel, openWorkspace } from '../generate/workspace.ts';
-import { type BankFlags, checked, type ModelFlags, modelOptions, number, workspaceOptions } from './options.ts';
+import {
+  type BankFlags,
+  checked,
+  type ModelFlags,
+  modelOptions,
+  number,
+  numeral,
+  workspaceOptions,
+} from './options.ts';
 import { showFetching } from './pull.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -42,8 +50,7 @@ export function overlapOption(): Option {
     '--overlap <share>',
     'references that overlap an item by more are left out (0..1, or "none")',
     z
-      .string()
-      .transform((value) => (value === 'none' ? null : Number(value)))
+      .union([z.literal('none').transform(() => null), numeral], { error: 'A number is expected, or "none".' })
       .pipe(evaluationOptionsSchema.shape.overlap.unwrap()),
   ).default(defaultOverlap, '2/3');
 }

@@ -46,6 +46,12 @@ const commands: readonly AddCommand[] = [
   addTrain,
 ];
 
+const environmentHelp = `Environment:
+  MEMORY3_HOME           where models and banks live (default: the XDG folders)
+  MEMORY3_OFFLINE=1      --offline for every command; HF_HUB_OFFLINE=1 too
+  HF_TOKEN, HF_ENDPOINT  for Hugging Face: access, and a mirror
+  MEMORY3_DEBUG=1        shows where an error happened`;
+
 /** Runs one command line and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   const interrupt = createInterrupt();
@@ -62,7 +68,7 @@ function createProgram(versionText: string, interrupt: Interrupt): Command {
     // Flags behind a subcommand's name are its own, though the command above it may have some that are called the same.
     .enablePositionalOptions()
     .showHelpAfterError('(--help shows how)')
-    .addHelpText('after', `\n${exitCodesHelp}\n\nModels and banks live under $MEMORY3_HOME, else in the XDG folders.`)
+    .addHelpText('after', `\n${exitCodesHelp}\n\n${environmentHelp}`)
     .configureHelp({ showGlobalOptions: false });
   for (const addCommand of commands) addCommand(program, interrupt);
   return program;

@@ -37,12 +37,14 @@ export function checked(flags: string, description: string, schema: z.ZodType): 
 
 /** A flag whose value is a number that must satisfy a schema. */
 export function number(flags: string, description: string, schema: z.ZodType): Option {
-  const numeral = z
-    .string()
-    .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, 'A number is expected.')
-    .transform(Number);
   return checked(flags, description, numeral.pipe(schema as z.ZodType<unknown, number>));
 }
+
+/** A number as text; nothing is no 0. */
+export const numeral = z
+  .string()
+  .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, 'A number is expected.')
+  .transform(Number);
 
 export interface BankFlags {
   readonly bank: string;

@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { Memory3Error } from '../errors.ts';
 import { openAdaptedModel, type ShippedAdapter, shippedAdapters } from '../generate/adapted-model.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { type FetchOptions, fetchModel, listModels } from '../hub/fetch.ts';
@@ -22,6 +23,10 @@ export function addPull(program: Command, interrupt: Interrupt): void {
       const terminal = terminalOf(flags);
       const signal = interrupt.signal();
       if (flags.list) {
+        if (models.length > 0) {
+          const remedy = 'Leave out --list to fetch what is named.';
+          throw new Memory3Error('usage', `${models.join(', ')}: --list lists all models.`, { remedy });
+        }
         const listed = [...(await listModels()), ...shippedAdapters().map(listedAdapter)];
         terminal.results(listed, () =>
           table(

@@ -18,8 +18,10 @@ export function addRemove(program: Command): void {
     for (const given of names) {
       const name = findDocument(bank, given)?.name ?? given;
       const removed = bank.removeDocument(name);
-      terminal.result({ name, removed }, () => (removed ? `removed ${name}` : `not there: ${name}`));
-      if (!removed) process.exitCode = exitCodes['not-found'];
+      terminal.result({ name, removed }, () => (removed ? `removed ${name}` : ''));
+      if (removed) continue;
+      terminal.notice(`The bank has no document "${name}". memory3 list shows their names.`);
+      process.exitCode = exitCodes['not-found'];
     }
   });
 }

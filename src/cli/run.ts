@@ -1,6 +1,6 @@
 /**
  * What a program of the command line does around its work: turns whatever happened into a message and an exit code. A
- * reader that goes away (`| head`) ends it quietly.
+ * reader that goes away (`| head`) ends it quietly; where nobody reads messages, the work goes on without them.
  */
 import { CommanderError } from 'commander';
 import picocolors from 'picocolors';
@@ -12,8 +12,10 @@ import type { Interrupt } from './interrupt.ts';
 export async function runProgram(interrupt: Interrupt, work: () => Promise<void>): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
-    throw error;
+    const remedy = 'Free some space, or write it elsewhere.';
+    process.exit(report(new Memory3Error('disk', `The output cannot be written: ${error.message}.`, { remedy })));
   });
+  process.stderr.on('error', () => {});
   try {
     await work();
     if (interrupt.happened) process.exitCode = exitCodes.interrupted;

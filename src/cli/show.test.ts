@@ -41,7 +41,9 @@ test('show and remove take a relative path, a path through a link, a path of a f
   assert.equal(show('notes/nobody.md').code, 3);
 
   const removed = memory3(folder, 'remove', 'linked/clocks.md', './notes/bees.md', 'nobody', '--bank', bankFile);
-  assert.deepEqual(removed, { code: 3, out: `removed ${names[1]}\nremoved ${names[0]}\nnot there: nobody\n`, err: '' });
+  assert.equal(removed.code, 3);
+  assert.equal(removed.out, `removed ${names[1]}\nremoved ${names[0]}\n`);
+  assert.match(removed.err, /no document "nobody"/);
   using bank = openBank(bankFile, { mode: 'read' });
   assert.deepEqual(
     [...bank.documents()].map(({ name }) => name),

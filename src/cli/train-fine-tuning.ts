@@ -123,11 +123,15 @@ function addFlags(
       ),
     )
     .addOption(number('--rounds <n>', 'rounds of a conversation that are kept', shape.rounds).default(defaults.rounds))
-    .addOption(number('--lora-rank <n>', 'rank of the companions', loraSchema.shape.rank).default(lora.rank))
+    .addOption(
+      number('--lora-rank <n>', 'rank of the trained matrices (LoRA)', loraSchema.shape.rank).default(lora.rank),
+    )
     .addOption(number('--lora-scale <x>', 'factor on them', loraSchema.shape.scale).default(lora.scale))
-    .option('--all-weights', 'train all weights instead of companions')
+    .option('--all-weights', 'train all weights, without LoRA')
     .option('--no-recompute', 'faster, but takes memory for every layer')
-    .addOption(number('--seed <n>', 'orders the data and begins the companions', shape.seed).default(defaults.seed))
+    .addOption(
+      number('--seed <n>', 'orders the data and draws the first weights of LoRA', shape.seed).default(defaults.seed),
+    )
     .addOption(number('--checkpoint-every <n>', 'steps', shape.checkpointEvery).default(defaults.checkpointEvery))
     .addOption(number('--validate-every <n>', 'steps', shape.validateEvery).default(defaults.validateEvery))
     .option('--licence <spdx>', 'of the adapter, for its card (default: NOASSERTION)')

@@ -10,6 +10,7 @@
  * it reports survives the process being killed.
  */
 import type { NewDocument, NewReference, PutOutcome } from '../bank/bank.ts';
+import { checkExists } from '../bank/open.ts';
 import { type Rewrite, rewriteBank } from '../bank/rewrite.ts';
 import { defaultEmbedder } from '../hub/catalogue.ts';
 import { bankPath } from '../hub/home.ts';
@@ -172,10 +173,13 @@ export async function* rewriteLibrary(
   options: WorkspaceOptions,
   libraryOptions: LibraryOptions = {},
 ): AsyncGenerator<RewriteEvent | LibraryEvent, void> {
+  const path = bankPath(options.bank ?? 'default');
+  // Before a model is fetched for nothing.
+  checkExists(path);
   {
     await using opened = await openModel(options);
     await using embedder = await openEmbedder(options.embedder ?? defaultEmbedder, opened.model.device, options.fetch);
-    yield { kind: 'rewrite', ...rewriteBank(bankPath(options.bank ?? 'default'), await identityOf(opened, embedder)) };
+    yield { kind: 'rewrite', ...rewriteBank(path, await identityOf(opened, embedder)) };
   }
   await using workspace = await openWorkspace({ ...options, bankMode: 'write' });
   yield* addDocuments(workspace, pendingDocuments(workspace), libraryOptions);
