@@ -37,6 +37,7 @@ import {
   openForReading,
   openForWriting,
   readState,
+  refuseFolder,
   writeState,
 } from './open.ts';
 import type { Rows } from './schema.ts';
@@ -76,7 +77,10 @@ function openSqliteBank(name: string, options: OpenBankOptions): SqliteBank {
     if (writable) {
       // Before the lock, which would leave a file where no bank is.
       if (options.identity === undefined) checkExists(bankPath);
-      else makeFolderOf(bankPath);
+      else {
+        refuseFolder(bankPath);
+        makeFolderOf(bankPath);
+      }
       cleanUp.use(lockForWriting(bankPath));
     }
     const database = writable ? openForWriting(bankPath, options.identity) : openForReading(bankPath);
