@@ -24,6 +24,7 @@ export { rewriteBank } from './bank/rewrite.ts';
 export { type OpenBankOptions, openBank } from './bank/sqlite.ts';
 export { exportBank, importBank } from './bank/transfer.ts';
 export { type ErrorCode, Memory3Error } from './errors.ts';
+export { type AbilityRow, measureAbility } from './evaluate/ability.ts';
 export { type AdaptRequest, adapt, type DomainReport } from './evaluate/adapt/adapt.ts';
 export { type BuildEvent, type BuildOptions, buildBank, finishedBank } from './evaluate/banks/build.ts';
 export { type BankPlan, type PlanOptions, planBank } from './evaluate/banks/plan.ts';
@@ -47,7 +48,12 @@ export {
 } from './evaluate/explain.ts';
 export { type ExplanationPage, explanationPage } from './evaluate/explanation-page.ts';
 export { type SurveyEvent, type SurveyOptions, surveyHeads, surveySequences } from './evaluate/head-survey.ts';
+export { readSplitQuestions } from './evaluate/held-out-questions.ts';
 export { type LikelihoodSpeedReport, measureLikelihoodSpeed } from './evaluate/likelihood-speed.ts';
+export { measureLayers } from './evaluate/measure-layers.ts';
+export { measureQuality, type QualityRow, type QualitySet } from './evaluate/quality.ts';
+export { type QuestionOptions, type QuestionSet, readQuestions } from './evaluate/questions.ts';
+export { measureSpeed, type SpeedReport } from './evaluate/speed.ts';
 export { keptSurvey, readSurvey, reportOf } from './evaluate/survey-log.ts';
 export { carryingRange, type SurveyReport } from './evaluate/survey-report.ts';
 export { measureThroughput, type ThroughputReport } from './evaluate/throughput.ts';
@@ -102,6 +108,7 @@ export { search } from './retrieval/search.ts';
 export { Device, type DeviceOptions } from './runtime/device.ts';
 export { adapterTensors } from './train/adapter-tensors.ts';
 export { type ConversionOptions, type Converted, type ConvertRequest, convert } from './train/conversion/convert.ts';
+export { type ReaderOptions, readDocuments, type TextDocument } from './train/data/readers.ts';
 export {
   type FineTuningOptions,
   type FineTuningResult,
