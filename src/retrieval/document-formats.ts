@@ -34,6 +34,8 @@ export function mediaTypeOf(path: string): MediaType {
 export interface ExtractedText {
   readonly title: string | null;
   readonly text: string;
+  /** Pages of a PDF on which there is no text, from 1. */
+  readonly emptyPages?: readonly number[];
 }
 
 /** Why a file gives no text: the message is the reason, in words for the user. */
@@ -55,11 +57,24 @@ export async function extractText(bytes: Uint8Array, mediaType: MediaType): Prom
       return fromHtml(decodeHtml(bytes));
     case mediaTypes.markdown: {
       const text = decodeText(bytes);
-      return { title: /^#[ \t]+(.+?)[ \t#]*$/m.exec(text)?.[1] ?? null, text };
+      return { title: firstHeading(text), text };
     }
     default:
       return { title: null, text: decodeText(bytes) };
   }
+}
+
+/** The first heading of level 1, without the "#" that may close it; that of "C#" is a part of the word. */
+function firstHeading(text: string): string | null {
+  for (const [, line = ''] of text.matchAll(/^#[ \t]+(.*)$/gm)) {
+    const heading = line.trim();
+    let end = heading.length;
+    while (heading[end - 1] === '#') end--;
+    const isClosed = heading.charAt(end - 1).trim() === '';
+    const title = isClosed ? heading.slice(0, end).trimEnd() : heading;
+    if (title !== '') return title;
+  }
+  return null;
 }
 
 /**
@@ -125,12 +140,17 @@ const htmlOptions: HtmlToTextOptions = {
 
 async function fromHtml(html: string): Promise<ExtractedText> {
   const { convert } = await import('html-to-text');
-  const title = convert(html, {
-    wordwrap: false,
-    baseElements: { selectors: ['title'], returnDomByDefault: false },
-    limits: { maxBaseElements: 1, maxInputLength: Number.MAX_SAFE_INTEGER },
-  });
-  return { title: title === '' ? null : title, text: convert(html, htmlOptions) };
+  try {
+    const title = convert(html, {
+      wordwrap: false,
+      baseElements: { selectors: ['title'], returnDomByDefault: false },
+      limits: { maxBaseElements: 1, maxInputLength: Number.MAX_SAFE_INTEGER },
+    });
+    return { title: title === '' ? null : title, text: convert(html, htmlOptions) };
+  } catch (error) {
+    // Elements in elements in elements: the converter calls itself for each.
+    throw new Unreadable(`the HTML cannot be read: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 async function fromPdf(bytes: Uint8Array): Promise<ExtractedText> {
@@ -141,7 +161,11 @@ async function fromPdf(bytes: Uint8Array): Promise<ExtractedText> {
     const { text } = await extractPages(document.value, { mergePages: false });
     const { info } = await getMeta(document.value);
     const title: unknown = info.Title;
-    return { title: typeof title === 'string' && title.trim() !== '' ? title.trim() : null, text: text.join('\n\n') };
+    return {
+      title: typeof title === 'string' && title.trim() !== '' ? title.trim() : null,
+      text: text.join('\n\n'),
+      emptyPages: text.flatMap((page, index) => (page.trim() === '' ? [index + 1] : [])),
+    };
   } catch (error) {
     const isProtected = error instanceof Error && error.name === 'PasswordException';
     throw new Unreadable(isProtected ? 'the PDF needs a password' : `the PDF cannot be read: ${messageOf(error)}`, {
@@ -150,14 +174,48 @@ async function fromPdf(bytes: Uint8Array): Promise<ExtractedText> {
   }
 }
 
+/** What the reader makes of a Word document and its parts, as far as there is text in it. */
+interface WordPart {
+  readonly type: string;
+  readonly value?: string;
+  readonly children?: readonly WordPart[];
+  /** Of a foot or end note. */
+  readonly body?: readonly WordPart[];
+}
+interface WordDocument extends WordPart {
+  readonly notes: { resolve(reference: WordPart): WordPart | undefined };
+}
+
 async function fromDocx(bytes: Uint8Array): Promise<ExtractedText> {
   const { default: mammoth } = await import('mammoth');
+  let text = '';
+  // The reader's own raw text knows neither notes nor the ends of lines within a paragraph.
+  const transformDocument = (document: WordDocument): WordPart => {
+    text = wordText(document, document.notes);
+    return { ...document, children: [] };
+  };
   try {
-    const { value } = await mammoth.extractRawText({ buffer: Buffer.from(bytes) });
-    return { title: null, text: value };
+    await mammoth.convertToHtml({ buffer: Buffer.from(bytes) }, { transformDocument });
+    return { title: null, text };
   } catch (error) {
     throw new Unreadable(`the Word document cannot be read: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** The text of a part; a note follows the paragraph that refers to it. */
+function wordText(part: WordPart, notes: WordDocument['notes']): string {
+  const found: WordPart[] = [];
+  const textOf = (inner: WordPart): string => {
+    if (inner.type === 'text') return inner.value ?? '';
+    if (inner.type === 'tab') return '\t';
+    if (inner.type === 'break') return '\n';
+    if (inner.type === 'noteReference') found.push(inner);
+    if (inner !== part && inner.type === 'paragraph') return wordText(inner, notes);
+    return (inner.children ?? inner.body ?? []).map(textOf).join('');
+  };
+  const text = textOf(part) + (part.type === 'paragraph' ? '\n\n' : '');
+  const behind = found.flatMap((reference) => notes.resolve(reference) ?? []);
+  return text + behind.map((note) => wordText(note, notes)).join('');
 }
 
 function disposable<T extends { destroy(): Promise<void> }>(value: T): AsyncDisposable & { readonly value: T } {

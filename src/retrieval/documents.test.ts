@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -57,6 +57,15 @@ describe('formats', () => {
     assert.match(reasonOf(await readOne('unnamed.html', Buffer.from('<p>Caf\xe9</p>', 'latin1'))), /not valid UTF-8/);
   });
 
+  it('HTML that is nested too deeply is skipped, and the others go on', async () => {
+    await mkdir(join(folder, 'pages'));
+    await writeFile(join(folder, 'pages/a.html'), `${'<div>'.repeat(50_000)}text`);
+    await writeFile(join(folder, 'pages/b.html'), '<p>text</p>');
+    const [deep, flat] = await read(['pages']);
+    assert.match(reasonOf(deep as Source), /^the HTML cannot be read: /);
+    assert.equal(textOf(flat as Source), 'text');
+  });
+
   it('HTML of more than sixteen million characters whole', async () => {
     const page = await readOne('long.html', `<p>${'word '.repeat(3_400_000)}</p><p>last</p>`);
     assert.ok(textOf(page).endsWith('word\n\nlast'));
@@ -73,6 +82,28 @@ describe('formats', () => {
         '\n\nIn 1923 the lamp was replaced by an electric one.\nThe keeper’s house is a museum today.',
     });
     assert.match(reasonOf(await readOne('broken.pdf', '%PDF-1.4 nothing')), /the PDF cannot be read: Invalid PDF/);
+  });
+
+  it('PDF: pages without text are named', async () => {
+    const pdf = await readFile(join(fixtures, 'lighthouse.pdf'), 'latin1');
+    const emptied = pdf.replace(/BT(?:(?!ET).)*1871.*?ET/s, (page) => ' '.repeat(page.length));
+    assert.notEqual(emptied, pdf);
+    await writeFile(join(folder, 'scanned.pdf'), emptied, 'latin1');
+    const [paper, lost] = await read(['scanned.pdf']);
+    assert.match(textOf(paper as Source), /^\s*In 1923/);
+    assert.deepEqual(lost, {
+      skipped: `${join(folder, 'scanned.pdf')}, page 1`,
+      reason: 'there is no text there; scanned pages need text recognition first',
+    });
+  });
+
+  it('docx: lines within a paragraph, notes behind the paragraph that refers to them', async () => {
+    const [notes] = await read([join(fixtures, 'notes.docx')]);
+    assert.equal(
+      textOf(notes as Source),
+      'The keeper was paid in oil.\n\nRape oil, forty litres a year.\n\nYear\n\nLamp\n\n' +
+        'He left in 1901.\n\nParish register, page 12.\n\nNorrey\nNorth Sea\n\n',
+    );
   });
 
   it('docx: paragraphs', async () => {
@@ -92,6 +123,14 @@ describe('formats', () => {
         text: 'intro\n\n# The *first* one #\n\n# Second\n',
       },
     );
+  });
+
+  it('Markdown: a heading’s closing "#" are not its own, those of a word are', async () => {
+    const headings = { '# C#': 'C#', '# A ##\t': 'A', '#  \n# B': 'B', '# #\r\n# C': 'C', '## D': null };
+    for (const [text, title] of Object.entries(headings)) {
+      const page = await readOne('heading.md', text);
+      assert.equal('title' in page && page.title, title, text);
+    }
   });
 
   it('text in UTF-8 and UTF-16, the byte order mark dropped', async () => {
@@ -143,7 +182,7 @@ describe('inputs', () => {
   });
 
   it('that do not exist are named before anything is read', async () => {
-    for (const missing of ['nowhere.txt', 'tree/*.xyz', 'tree/b.txt/c']) {
+    for (const missing of ['', 'nowhere.txt', 'tree/*.xyz', 'tree/b.txt/c']) {
       await assert.rejects(read(['tree/b.txt', missing]), (error) => {
         assert.ok(error instanceof Memory3Error && error.code === 'not-found');
         return error.message.includes(missing);
@@ -180,6 +219,18 @@ describe('inputs', () => {
       if (asNobody) process.seteuid?.(0);
       await chmod(closed, 0o755);
     }
+  });
+
+  const linuxOnly = { skip: process.platform !== 'linux' };
+  it('files and folders whose names are no UTF-8 are skipped with that reason', linuxOnly, async () => {
+    await mkdir(join(folder, 'latin'));
+    const named = (name: string) => Buffer.from(`${folder}/latin/${name}`, 'latin1');
+    await writeFile(named('caf\xe9.txt'), 'lost');
+    await mkdir(named('\xe9t\xe9'));
+    await writeFile(named('\xe9t\xe9/a.txt'), 'lost');
+    const sources = await read(['latin', 'latin/*/*.txt']);
+    assert.deepEqual(names(sources), ['/latin/\ufffdt\ufffd', '/latin/caf\ufffd.txt']);
+    for (const source of sources) assert.match(reasonOf(source), /its name is not valid UTF-8/);
   });
 
   it('standard input, by its name and type', async () => {
@@ -275,7 +326,12 @@ describe('JSON Lines', () => {
       '{"text": "  "}',
       '{"text": "t", "id": {}}',
     ];
-    lines.push('{"text": "t", "title": 1}', '{"text": "\\ud83d"}', '{"text": "last"}');
+    lines.push(
+      '{"text": "t", "title": 1}',
+      '{"text": "\\ud83d"}',
+      '{"text": "last"}',
+      '{"text": "t", "id": "\\ud83d"}',
+    );
     await writeFile(
       join(folder, 'b.jsonl'),
       Buffer.concat([Buffer.from(lines.join('\n')), Buffer.from('\n"\xff"', 'latin1')]),
@@ -284,7 +340,7 @@ describe('JSON Lines', () => {
     const sources = await read(['b.jsonl']);
     assert.deepEqual(
       sources.map((source) => ('name' in source ? source.name : source.skipped)),
-      [`${path}#1`, ...[2, 3, 4, 5, 6, 7, 8].map((line) => `${path}:${line}`), `${path}#9`, `${path}:10`],
+      [`${path}#1`, ...[2, 3, 4, 5, 6, 7, 8].map((line) => `${path}:${line}`), `${path}#9`, `${path}:10`, `${path}:11`],
     );
     const reasons = [
       /not JSON/,
@@ -294,6 +350,7 @@ describe('JSON Lines', () => {
     ];
     reasons.push(/"id" is neither text nor number/, /"title" is not a text/, /half a surrogate pair/);
     for (const [index, reason] of reasons.entries()) assert.match(reasonOf(sources[index + 1] as Source), reason);
-    assert.match(reasonOf(sources[9] as Source), /not valid UTF-8: byte 0xff at position 1/);
+    assert.match(reasonOf(sources[9] as Source), /"id" has half a surrogate pair/);
+    assert.match(reasonOf(sources[10] as Source), /not valid UTF-8: byte 0xff at position 1/);
   });
 });

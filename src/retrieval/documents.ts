@@ -20,7 +20,7 @@ export interface SourceDocument {
 }
 
 export interface SkippedSource {
-  /** Like a document's name; for a line of JSON Lines "path:line". */
+  /** Like a document's name; for a line of JSON Lines "path:line", for pages without text of a PDF "path, pages 2, 4-6". */
   readonly skipped: string;
   /** Completes the sentence "name was skipped: ...". */
   readonly reason: string;
@@ -64,19 +64,21 @@ export async function* readSources(
   for (const path of files) {
     if (path === '-') yield* readStandardInput(options);
     else if (mediaTypeOf(path) === mediaTypes.jsonLines) yield* readJsonLines(path, createReadStream(path), options);
-    else yield await readWholeFile(path);
+    else yield* await readWholeFile(path);
   }
 }
 
-async function readWholeFile(path: string): Promise<Source> {
+async function readWholeFile(path: string): Promise<readonly Source[]> {
   try {
     const { size } = await stat(path);
     if (size > largestFile) {
-      return { skipped: path, reason: `it has ${size} bytes; the most is ${largestFile}, split it or use JSON Lines` };
+      return [
+        { skipped: path, reason: `it has ${size} bytes; the most is ${largestFile}, split it or use JSON Lines` },
+      ];
     }
     return await toDocument(path, await readFile(path), mediaTypeOf(path));
   } catch (error) {
-    return { skipped: path, reason: unreadable(error) };
+    return [{ skipped: path, reason: unreadable(error) }];
   }
 }
 
@@ -85,10 +87,10 @@ async function* readStandardInput(options: SourceOptions): AsyncGenerator<Source
   const mediaType = options.stdinType ?? mediaTypes.text;
   const stream = options.stdin ?? process.stdin;
   if (mediaType === mediaTypes.jsonLines) yield* readJsonLines(name, stream, options);
-  else yield await readWholeStream(name, stream, mediaType);
+  else yield* await readWholeStream(name, stream, mediaType);
 }
 
-async function readWholeStream(name: string, stream: Readable, mediaType: MediaType): Promise<Source> {
+async function readWholeStream(name: string, stream: Readable, mediaType: MediaType): Promise<readonly Source[]> {
   const pieces: Uint8Array[] = [];
   let size = 0;
   try {
@@ -97,30 +99,39 @@ async function readWholeStream(name: string, stream: Readable, mediaType: MediaT
       pieces.push(piece);
       size += piece.length;
       if (size > largestFile) {
-        return { skipped: name, reason: `it has more than ${largestFile} bytes, which is the most; split it` };
+        return [{ skipped: name, reason: `it has more than ${largestFile} bytes, which is the most; split it` }];
       }
     }
   } catch (error) {
-    return { skipped: name, reason: unreadable(error) };
+    return [{ skipped: name, reason: unreadable(error) }];
   }
   return await toDocument(name, Buffer.concat(pieces), mediaType);
 }
 
-async function toDocument(name: string, bytes: Uint8Array, mediaType: MediaType): Promise<Source> {
+/** The document, and what of it could not be read. */
+async function toDocument(name: string, bytes: Uint8Array, mediaType: MediaType): Promise<readonly Source[]> {
+  const scanned = 'scanned pages need text recognition first';
   try {
-    const { title, text } = await extractText(bytes, mediaType);
-    if (text.trim() === '') return { skipped: name, reason: emptyReason(mediaType) };
-    return { name, title, mediaType, text };
+    const { title, text, emptyPages = [] } = await extractText(bytes, mediaType);
+    if (text.trim() === '') {
+      const reason = 'there is no text in it';
+      return [{ skipped: name, reason: mediaType === mediaTypes.pdf ? `${reason}; ${scanned}` : reason }];
+    }
+    const document = { name, title, mediaType, text };
+    if (emptyPages.length === 0) return [document];
+    const pages = `${emptyPages.length === 1 ? 'page' : 'pages'} ${ranges(emptyPages)}`;
+    return [document, { skipped: `${name}, ${pages}`, reason: `there is no text there; ${scanned}` }];
   } catch (error) {
-    if (error instanceof Unreadable) return { skipped: name, reason: error.message };
+    if (error instanceof Unreadable) return [{ skipped: name, reason: error.message }];
     throw error;
   }
 }
 
-function emptyReason(mediaType: MediaType): string {
-  return mediaType === mediaTypes.pdf
-    ? 'there is no text in it; scanned pages need text recognition first'
-    : 'there is no text in it';
+/** Ascending numbers as "2, 4-6". */
+function ranges(numbers: readonly number[]): string {
+  const firsts = numbers.filter((number, index) => numbers[index - 1] !== number - 1);
+  const lasts = numbers.filter((number, index) => numbers[index + 1] !== number + 1);
+  return firsts.map((first, index) => (first === lasts[index] ? `${first}` : `${first}-${lasts[index]}`)).join(', ');
 }
 
 async function* readJsonLines(name: string, stream: Readable, options: SourceOptions): AsyncGenerator<Source, void> {
@@ -194,6 +205,7 @@ function lineToSource(
   if (typeof title !== 'string' && title !== null) return skip(`its field "${titleField}" is not a text`);
   if (typeof id !== 'string' && typeof id !== 'number')
     return skip(`its field "${idField}" is neither text nor number`);
+  if (!String(id).isWellFormed()) return skip(`its field "${idField}" has half a surrogate pair`);
   if (text.trim() === '') return skip(`there is no text in its field "${textField}"`);
   // JSON can name half a character by itself ("\ud83d"); UTF-8, in which everything is stored, cannot.
   if (!text.isWellFormed()) return skip(`its field "${textField}" has half a surrogate pair`);

@@ -16,6 +16,9 @@ export interface ListedInputs {
   readonly skipped: readonly SkippedSource[];
 }
 
+/** Of what a folder was said to hold. */
+const notFound = 'it is not there any more, or its name is not valid UTF-8';
+
 /**
  * @param folder where relative paths and globs start
  * @throws Memory3Error "not-found" for an input that does not exist or a glob without any file, "usage", "disk".
@@ -27,8 +30,13 @@ export async function listInputs(inputs: readonly string[], folder: string): Pro
     for (const path of await expandInput(input, folder, skipped)) {
       if (path === '-') files.add(path);
       else {
-        const real = await promises.realpath(path).catch((error: NodeJS.ErrnoException) => {
-          skipped.set(path, error.code === 'ENOENT' ? 'it is a link that leads nowhere' : unreadable(error));
+        const real = await promises.realpath(path).catch(async (error: NodeJS.ErrnoException) => {
+          const isLink = await promises.lstat(path).then(
+            () => true,
+            () => false,
+          );
+          const missing = isLink ? 'it is a link that leads nowhere' : notFound;
+          skipped.set(path, error.code === 'ENOENT' ? missing : unreadable(error));
           return null;
         });
         if (real !== null) files.add(real);
@@ -41,7 +49,9 @@ export async function listInputs(inputs: readonly string[], folder: string): Pro
 async function expandInput(input: string, folder: string, skipped: Map<string, string>): Promise<readonly string[]> {
   if (input === '-') return ['-'];
   const path = resolve(folder, input);
-  const found = await promises.stat(path).catch((error: NodeJS.ErrnoException) => {
+  // Nothing, as of a variable that is not set, is not the working folder.
+  const whole = input === '' ? Promise.resolve(null) : promises.stat(path);
+  const found = await whole.catch((error: NodeJS.ErrnoException) => {
     if (isMissing(error)) return null;
     throw new Memory3Error('disk', `${path} cannot be read: ${error.message}`, { cause: error });
   });
@@ -67,11 +77,15 @@ async function expandInput(input: string, folder: string, skipped: Map<string, s
 /** What the search reads folders with: the search itself passes over every error in silence. */
 function tellingFileSystem(refuse: (path: string, reason: string) => void): NonNullable<GlobOptions['fs']> {
   type Done<Value> = (error: NodeJS.ErrnoException | null, value?: Value) => void;
+  let isFirst = true;
   const telling = {
     readdir(path: string, options: { readonly withFileTypes: true }, done: Done<unknown>): void {
+      // A pattern may begin with a folder that is not there; then nothing fits it. Others were seen in theirs.
+      const mayBeMissing = isFirst;
+      isFirst = false;
       readdir(path, options, (error, entries) => {
-        // A pattern may begin with a folder that is not there; then nothing fits it.
         if (error !== null && !isMissing(error)) refuse(resolve(path), unreadable(error));
+        else if (error !== null && !mayBeMissing) refuse(resolve(path), notFound);
         done(error, entries);
       });
     },
