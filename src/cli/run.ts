@@ -20,7 +20,9 @@ export async function runProgram(interrupt: Interrupt, work: () => Promise<void>
     await work();
     if (interrupt.happened) process.exitCode = exitCodes.interrupted;
   } catch (error) {
-    process.exitCode = interrupt.happened ? exitCodes.interrupted : report(error);
+    // That an interrupted command ended early is no news; that its state could not be kept is.
+    const isNews = !interrupt.happened || (error instanceof Memory3Error && error.code === 'disk');
+    process.exitCode = isNews ? report(error) : exitCodes.interrupted;
   }
 }
 
