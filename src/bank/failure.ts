@@ -6,10 +6,13 @@ const sqlite = {
   perm: 3,
   busy: 5,
   locked: 6,
+  noMemory: 7,
   readOnly: 8,
   ioError: 10,
   full: 13,
   cannotOpen: 14,
+  protocol: 15,
+  tooBig: 18,
   notADatabase: 26,
 } as const;
 
@@ -31,7 +34,8 @@ export function bankError(path: string, error: unknown): unknown {
   if (code === 'ERR_SQLITE_ERROR') {
     const result = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
     const text = `${path}: ${error.message}`;
-    if (result === sqlite.busy || result === sqlite.locked) {
+    // protocol: others were faster too often while the log was opened.
+    if (result === sqlite.busy || result === sqlite.locked || result === sqlite.protocol) {
       return new Memory3Error('locked', text, { ...options, remedy: 'Another process is using the bank; try again.' });
     }
     if (result === sqlite.full) return new Memory3Error('disk', text, { ...options, remedy: 'Free some disk space.' });
@@ -45,6 +49,13 @@ export function bankError(path: string, error: unknown): unknown {
         ...options,
         remedy: 'Check the permissions of the bank and its folder.',
       });
+    }
+    if (result === sqlite.noMemory) {
+      return new Memory3Error('unsupported', text, { ...options, remedy: 'Free some memory.' });
+    }
+    if (result === sqlite.tooBig) {
+      const remedy = 'A text may have 1 000 000 000 bytes: cut the document into several ones.';
+      return new Memory3Error('unsupported', text, { ...options, remedy });
     }
     if (result === sqlite.notADatabase) return notABank(path, error);
     // Everything else means that SQLite did not find what this code wrote: a malformed page, a missing table.

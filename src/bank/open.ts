@@ -159,7 +159,7 @@ export function makeFolderOf(bankPath: string): void {
 }
 
 /** Makes the new file's name durable as well as its bytes. */
-function syncFolder(folder: string): void {
+export function syncFolder(folder: string): void {
   if (process.platform === 'win32') return; // A folder cannot be opened there; NTFS keeps names in its own log.
   const handle = openSync(folder, 'r');
   try {

@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import {
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -84,6 +87,17 @@ describe('a bank as one file', () => {
     await assert.rejects(exportBank(source, source), fails('usage', /is not an exported bank/));
     mkdirSync(path.join(folder, 'a folder'));
     await assert.rejects(exportBank(source, path.join(folder, 'a folder')), fails('usage', /is not an exported bank/));
+  });
+
+  it('goes where a link leads', { skip: process.platform === 'win32' }, async () => {
+    const target = path.join(folder, 'behind a link');
+    const link = path.join(folder, 'link');
+    symlinkSync('behind a link', link);
+    await exportBank(source, link);
+    const { mtimeNs } = statSync(target, { bigint: true });
+    await exportBank(source, link);
+    assert.ok(lstatSync(link).isSymbolicLink());
+    assert.ok(statSync(target, { bigint: true }).mtimeNs > mtimeNs);
   });
 
   it('is tested as a whole before anything is stored', async () => {

@@ -11,16 +11,19 @@
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { longestLine, type Line as NumberedLine, readLines } from '../json-lines.ts';
+import { realPath } from '../real-path.ts';
 import type { MemoryBank, NewDocument, NewReference, PutOutcome, StoredReference } from './bank.ts';
-import { bankError } from './failure.ts';
+import { bankError, named } from './failure.ts';
 import { identitySchema } from './identity.ts';
 import { lockForWriting } from './lock.ts';
+import { syncFolder } from './open.ts';
 import { checkNonePending } from './rewrite.ts';
 import { openBank } from './sqlite.ts';
 import { toBytes, toFloats } from './tables.ts';
@@ -61,12 +64,14 @@ export interface TransferCounts {
 }
 
 /**
- * Writes the whole bank into `file`, in the place of an earlier export that lies there. Nobody can write the bank
+ * Writes the whole bank into the file `name`, in the place of an earlier export that lies there. Nobody can write the bank
  * meanwhile if this process may take its lock; a failure leaves no half file, and what was there.
- * @throws Memory3Error "usage" if `file` is anything but an export; "not-found", "locked", "damaged", "disk"; "mismatch"
+ * @throws Memory3Error "usage" if the file is anything but an export; "not-found", "locked", "damaged", "disk"; "mismatch"
  * if documents are pending after a rewrite
  */
-export async function exportBank(bankPath: string, file: string): Promise<TransferCounts> {
+export async function exportBank(bankPath: string, name: string): Promise<TransferCounts> {
+  // Where a link leads, so that an earlier export there is replaced, not the link.
+  const file = named(name, () => realPath(name));
   await checkTarget(file);
   using cleanUp = new DisposableStack();
   const bank = cleanUp.use(openBank(bankPath, { mode: 'read' }));
@@ -86,6 +91,8 @@ export async function exportBank(bankPath: string, file: string): Promise<Transf
       createWriteStream(temporary, { flush: true }),
     );
     renameSync(temporary, file);
+    // Whoever has a backup may delete the bank.
+    syncFolder(path.dirname(file));
   } catch (error) {
     throw bankError(file, error);
   } finally {
