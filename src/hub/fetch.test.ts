@@ -265,7 +265,9 @@ describe('fetching from Hugging Face', () => {
       for (const name of ['hf:owner/repository', 'hf:a/b/../../c', 'hf:../../x', 'hf:a/b/c@..', 'hf:a/b/c#sha256=12']) {
         await assertFails(fetchOwn(name), 'usage', /Write hf:owner/);
       }
-      await assertFails(fetchOwn('no-such-model'), 'not-found', /Known names: smollm2-135m-instruct-q4_1/);
+      for (const name of ['no-such-model', join(import.meta.filename, 'below a file')]) {
+        await assertFails(fetchOwn(name), 'not-found', /Known names: smollm2-135m-instruct-q4_1/);
+      }
       assert.equal(await fetchOwn(home), home);
     });
   });

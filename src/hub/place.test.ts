@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { Memory3Error } from '../errors.ts';
 import { placeFile } from './place.ts';
+import { writeSeal } from './seal.ts';
 
 async function* chunks(...sizes: number[]): AsyncIterable<Uint8Array> {
   for (const size of sizes) yield new Uint8Array(size).fill(size % 251);
@@ -62,6 +63,16 @@ describe('placing a file', () => {
     assert.equal(code, 'disk');
     assert.match(message, /model cannot be written to .*model\.bin: no space left\.\nFree some space/);
     await assertUntouched();
+  });
+
+  it('names a seal that cannot be written, and leaves no part of it', async () => {
+    await mkdir(`${target}.seal.json`);
+    await assert.rejects(
+      writeSeal(target, 'f'.repeat(64), 'model'),
+      (error) =>
+        error instanceof Memory3Error && error.code === 'disk' && /model cannot be written/.test(error.message),
+    );
+    assert.deepEqual((await readdir(folder)).sort(), ['model.bin', 'model.bin.seal.json']);
   });
 
   it('names a folder that cannot be written', async () => {

@@ -131,8 +131,10 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** For a file that another process may have removed in between. */
+/** For a file that may not be there: another process may have removed it in between, or a user named none. */
 export function ignoreMissing(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  // Below a file there is nothing.
+  if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
   throw error;
 }

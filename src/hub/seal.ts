@@ -5,9 +5,9 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { ignoreMissing, partialMark } from './place.ts';
+import { diskErrors, ignoreMissing, partialMark } from './place.ts';
 
 const sealSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -40,18 +40,24 @@ export async function sealHolds(path: string, seal: Seal): Promise<boolean> {
   return seal.bytes === Number(now.size) && seal.modified === now.mtimeNs.toString();
 }
 
-/** Writes a file's seal. In a folder that cannot be written it stays away: the file is then hashed at each use. */
+/**
+ * Writes a file's seal. In a folder that cannot be written it stays away: the file is then hashed at each use.
+ * @throws Memory3Error "disk" if there is no space
+ */
 export async function writeSeal(path: string, sha256: string, origin: string): Promise<void> {
   const now = await stat(path, { bigint: true });
   const seal: Seal = { sha256, bytes: Number(now.size), modified: now.mtimeNs.toString(), origin };
   const partial = `${path}.${randomUUID().slice(0, 8)}${partialMark}`;
-  try {
-    await writeFile(partial, `${JSON.stringify(seal)}\n`);
-    await rename(partial, path + sealExtension);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code !== 'EROFS' && code !== 'EACCES' && code !== 'EPERM') throw error;
-  }
+  await diskErrors(origin, path + sealExtension, async () => {
+    try {
+      await writeFile(partial, `${JSON.stringify(seal)}\n`);
+      await rename(partial, path + sealExtension);
+    } catch (error) {
+      await rm(partial, { force: true });
+      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      if (code !== 'EROFS' && code !== 'EACCES' && code !== 'EPERM') throw error;
+    }
+  });
 }
 
 /** Hex sha256 of a file's bytes. */
