@@ -77,7 +77,7 @@ export function namesOf(tables: Tables, documentId: number): string[] {
   return tables.select('name', 'WHERE document_id = ? ORDER BY id', documentId).map((row) => row.name);
 }
 
-export function dropReference(tables: Tables, id: number): void {
+function dropReference(tables: Tables, id: number): void {
   tables.delete('memory', id);
   tables.delete('vector', id);
   tables.delete('reference', id);

@@ -11,7 +11,7 @@ export const identitySchema = z.strictObject({
 });
 
 export type IdentityPart = keyof BankIdentity;
-export const identityParts: readonly IdentityPart[] = ['model', 'profile', 'embedder'];
+const identityParts: readonly IdentityPart[] = ['model', 'profile', 'embedder'];
 
 /** How a command asks for each part. */
 const flags: Readonly<Record<IdentityPart, string>> = {

@@ -48,6 +48,8 @@ export function openForWriting(bankPath: string, identity: BankIdentity | undefi
     if (!empty) checkHeader(bankPath, database);
     // WAL: readers go on while a writer commits. FULL: a commit returns when its bytes are on the disk.
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    // On macOS fsync alone leaves the bytes in the disk's cache; elsewhere these change nothing.
+    database.exec('PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON');
     if (empty && identity !== undefined) create(bankPath, database, identity);
     // What a killed writer left in the log goes into the file now, as far as no reader still needs the log.
     database.exec('PRAGMA wal_checkpoint(TRUNCATE)');

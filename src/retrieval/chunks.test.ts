@@ -169,5 +169,10 @@ describe('where a document is cut', () => {
 
   it('refuses a limit that one character could pass', () => {
     assert.throws(() => cut('text', 7), /at least 8 tokens, not 7/);
+    const qwen = tokenizerFromGguf(byteLevelMetadata());
+    // One code point that NFC takes apart into three of four bytes each.
+    const note = '\u{1d160}';
+    assert.equal(cut(`a ${note}${note}`, 13, qwen).length, 3);
+    assert.throws(() => cut(`a ${note}`, 12, qwen), /12 tokens is too short: .* alone has 13 tokens/);
   });
 });

@@ -31,7 +31,7 @@ export interface Chunk {
   readonly tokens: readonly number[];
 }
 
-/** Shortest limit: any code point fits, with the space in front of it. */
+/** Shortest limit: any code point fits, with the space in front of it, unless a normalisation makes several of it. */
 const smallestLimit = 8;
 
 /** How a reference's body is written behind its header: a space, then the text, as ordinary tokens. */
@@ -42,7 +42,7 @@ export function bodyTokens(tokenizer: Tokenizer, text: string): number[] {
 /**
  * @param options - `maxTokens`: longest body of a reference, `longestBody` of the memory profile.
  * @returns the references in order, cut while they are asked for. A document of nothing but white space has none.
- * @throws Memory3Error "usage" if `maxTokens` is less than 8.
+ * @throws Memory3Error "usage" if `maxTokens` is less than 8, or than the tokens of a single character.
  * @example
  * const maxTokens = longestBody(profile);
  * for (const { start, end, text, tokens } of cutIntoChunks(document.text, tokenizer, { maxTokens })) { ... }
@@ -149,6 +149,10 @@ class Cutter {
     for (;;) {
       const chunk = this.#chunk(word.start, lastGrapheme(this.#document, word.start, limit));
       if (chunk.tokens.length <= this.#maxTokens) return chunk;
+      if (chunk.end - chunk.start === (isWide(this.#document, chunk.start) ? 2 : 1)) {
+        const tokens = `${JSON.stringify(chunk.text)} alone has ${chunk.tokens.length} tokens`;
+        throw new Memory3Error('usage', `A reference of ${this.#maxTokens} tokens is too short: ${tokens}.`);
+      }
       limit = this.#closer(chunk, chunk.end - 1);
     }
   }
