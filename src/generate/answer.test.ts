@@ -4,6 +4,21 @@ import { openEvaluated } from '../../test/support/evaluation.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { type AnswerSummary, answer } from './answer.ts';
 
+test('rows of a padded embedding that stand for no token are never drawn', async () => {
+  using folder = temporaryFolder();
+  await using evaluated = await openEvaluated(folder.path);
+  const vocabularySize = 100;
+  const tokenizer = { ...evaluated.tokenizer, vocabularySize, endTokenIds: [] };
+  const options = { mode: 'none', maxTokens: 100, temperature: 10, topK: 0, topP: 1, minP: 0, seed: 1 } as const;
+  const question = { role: 'user', content: 'Who built bridge 5?' } as const;
+  const events = await Array.fromAsync(answer({ ...evaluated, tokenizer, recall: null }, [question], options));
+  const end = events.at(-1);
+  assert.ok(end?.kind === 'end');
+  const drawn = end.trace.pieces.filter(({ stage }) => stage === 'answer').flatMap(({ tokens }) => tokens);
+  assert.equal(drawn.length, 100);
+  assert.ok(Math.max(...drawn) < vocabularySize);
+});
+
 test('an answer counts its own memories, not those of earlier answers', async () => {
   using folder = temporaryFolder();
   await using evaluated = await openEvaluated(folder.path);

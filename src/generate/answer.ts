@@ -27,7 +27,7 @@ import {
 import { sample, samplingSchema, seededRandom } from './sampling.ts';
 import { StopStrings, stopStringsSchema } from './stop.ts';
 
-export const answerModes = ['memory', 'rag', 'none'] as const;
+const answerModes = ['memory', 'rag', 'none'] as const;
 
 export const answerOptionsSchema = samplingSchema.extend({
   mode: z.enum(answerModes).default('memory'),
@@ -240,7 +240,8 @@ class AnswerRun {
       return piece === '' ? [] : [{ kind: 'text', text: piece }];
     };
     while (generated.length < this.#options.maxTokens) {
-      const token = sample(logits, this.#options, random, history);
+      // An embedding padded to a round size has rows that stand for no token.
+      const token = sample(logits.subarray(0, tokenizer.vocabularySize), this.#options, random, history);
       if (generated.length === 0) firstToken = performance.now();
       if (tokenizer.endTokenIds.includes(token)) {
         finish = 'end';

@@ -8,7 +8,7 @@ import type { ProfileDefaults } from './adapter-card.ts';
 import { type MemoryProfile, memoryLayers, memoryProfileSchema, scorings, storages } from './profile.ts';
 
 /** What a user may choose; everything else follows from the model. */
-export const profileChoiceSchema = z.strictObject({
+const profileChoiceSchema = z.strictObject({
   /** first-half, middle, last-half, all, last-N, or layer numbers separated by commas. */
   layers: z.string().optional(),
   keptTokens: memoryProfileSchema.shape.keptTokens.optional(),

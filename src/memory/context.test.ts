@@ -102,3 +102,45 @@ describe('a context with memories is the plain transformer with them in front', 
     assert.throws(() => context.rewind(4), refused('usage', /3 tokens cannot go back to 4/));
   });
 });
+
+describe('a context', () => {
+  it('begins with constant tokens as they are behind its own header, not behind another of the same length', async () => {
+    using file = await openFamily('llama');
+    await using device = new Device({ threads: 1 });
+    const model = new LanguageModel(file, device, { precision: 'f32' });
+    const logits = async (header: MemoryProfile['header'], begin: boolean) => {
+      const memory = { profile: { ...profile, header }, memories: 1 };
+      await using context = await ReadingContext.open(model, { memory });
+      const opening = tokens(5, 60);
+      if (begin) await context.begin(opening);
+      return (await context.extend([begin ? [7] : [...opening, 7]])).data;
+    };
+    await logits([0, 5, 9], true);
+    const [begun, read] = [await logits([0, 90, 33], true), await logits([0, 90, 33], false)];
+    for (const [token, logit] of read.entries()) assert.ok(Math.abs((begun[token] as number) - logit) < 5e-4);
+  });
+
+  it('that cannot be opened leaves nothing in the device', async () => {
+    using file = await openFamily('llama');
+    await using device = new Device({ threads: 1 });
+    const model = new LanguageModel(file, device);
+    await model.readerSession(profile.layers);
+    const before = await device.state([]);
+    const memory = { profile: { ...profile, header: [0, 4000] as [number, number] }, memories: 1 };
+    await assert.rejects(ReadingContext.open(model, { memory }), /no row 4000/);
+    assert.equal(await device.state([]), before + 2);
+    await assert.rejects(device.read(before + 1, []), /no state/);
+  });
+
+  it('on a device that ended fails with the reason, not with that of its own closing', async () => {
+    using file = await openFamily('llama');
+    await using device = new Device({ threads: 1 });
+    const model = new LanguageModel(file, device);
+    const read = async () => {
+      await using context = await ReadingContext.open(model, { memory: null });
+      await device[Symbol.asyncDispose]();
+      await context.extend([[1]]);
+    };
+    await assert.rejects(read(), { name: 'Error', message: 'the device was closed' });
+  });
+});

@@ -68,8 +68,8 @@ export class ReadingContext implements AsyncDisposable {
   readonly #state: number;
   readonly #memoryLayers: readonly number[];
   readonly #header: number;
-  /** Header slots that hold their key-values: none until the header has been placed. */
-  #headerSeen = 0;
+  /** Tokens of the header whose key-values are in its slots: none until the header has been placed. */
+  #headerSeen: readonly number[] = [];
   readonly #memorySlots: number;
   readonly #memories: number;
   readonly #start: number;
@@ -118,11 +118,13 @@ export class ReadingContext implements AsyncDisposable {
       return pastNames(layer).map((name): StateArray => ({ name, shape }));
     }).flat();
     const state = await model.device.state(arrays);
-    const context = new ReadingContext(model, session, state, options, { header, perMemory });
+    await using opening = new AsyncDisposableStack();
+    const context = opening.use(new ReadingContext(model, session, state, options, { header, perMemory }));
     if (profile !== undefined) {
       await context.#placeConstant(profile.header, 0, () => 0);
-      context.#headerSeen = header;
+      context.#headerSeen = profile.header;
     }
+    opening.move();
     return context;
   }
 
@@ -263,7 +265,7 @@ export class ReadingContext implements AsyncDisposable {
    * what they are depends on nothing but themselves, their position and the header before them.
    */
   async #placeConstant(tokens: readonly number[], position: number, rowOf: (layer: number) => number): Promise<void> {
-    const key = [this.#headerSeen, position, ...tokens].join();
+    const key = [this.#headerSeen, position, tokens].join(' ');
     const data = await this.model.constantKeysValues(key, () => this.#encodeConstant(tokens, position));
     const names = this.#allNames();
     const rows = Int32Array.from(names, (_, index) => rowOf(Math.floor(index / 2)));
@@ -378,7 +380,7 @@ export class ReadingContext implements AsyncDisposable {
   get #slots(): Slots {
     return {
       header: this.#header,
-      headerSeen: this.#headerSeen,
+      headerSeen: this.#headerSeen.length,
       memories: this.#memories,
       perMemory: this.#memorySlots,
       capacity: this.#capacity,

@@ -147,6 +147,11 @@ describe('bytes that are no memory', () => {
         for (const at of [6, 8, 10, 12]) refused(bytes.with(at, (bytes[at] as number) + 1), /its shape asks for/);
       }),
     );
+    // 2^32 vectors of no dimensions: one more bit than bitwise operators look at.
+    const endless = new Uint8Array(16);
+    endless.set(Buffer.from('M3EM'));
+    new Uint16Array(endless.buffer).set([1, 1 << 12, 1 << 12, 1 << 8, 0], 2);
+    refused(endless, /its shape asks for 4294967312 bytes/);
   });
 
   it('never read as a memory by chance', () => {

@@ -102,12 +102,7 @@ export class LanguageModel {
    * computed once for each key, by whoever asks first. Nobody may change them.
    */
   constantKeysValues(key: string, compute: () => Promise<Float32Array>): Promise<Float32Array> {
-    let keysValues = this.#constants.get(key);
-    if (keysValues === undefined) {
-      keysValues = compute();
-      this.#constants.set(key, keysValues);
-    }
-    return keysValues;
+    return remembered(this.#constants, key, compute);
   }
 
   /** Frees every compiled graph; the next call that needs one compiles it again. */
@@ -143,13 +138,26 @@ export class LanguageModel {
   }
 
   #session(key: string, build: () => Parameters<typeof writeOnnx>[0]): Promise<number> {
-    let session = this.#sessions.get(key);
-    if (session === undefined) {
+    return remembered(this.#sessions, key, () => {
       const { profilePrefix } = this.#options;
       const model: OnnxModel = writeOnnx(build());
-      session = this.device.session({ ...model, ...(profilePrefix === undefined ? {} : { profilePrefix }) });
-      this.#sessions.set(key, session);
-    }
-    return session;
+      return this.device.session({ ...model, ...(profilePrefix === undefined ? {} : { profilePrefix }) });
+    });
   }
+}
+
+/** What is made once for each key. A failure is forgotten: memory that ran out may be there the next time. */
+function remembered<Value>(
+  made: Pick<Map<string, Promise<Value>>, 'get' | 'delete'> & { set(key: string, value: Promise<Value>): unknown },
+  key: string,
+  make: () => Promise<Value>,
+): Promise<Value> {
+  const known = made.get(key);
+  if (known !== undefined) return known;
+  const value = make();
+  made.set(key, value);
+  value.catch(() => {
+    if (made.get(key) === value) made.delete(key);
+  });
+  return value;
 }

@@ -232,6 +232,7 @@ describe('writing', () => {
         assert.match(error.message, message);
         return true;
       });
+    assert.deepEqual(await writeMemories(model, profile, []), []);
     await refuse([], 'usage', /without tokens/);
     await refuse(new Array<number>(126).fill(1), 'too-long', /126 tokens and its header of 3 exceed 128/);
     const [full] = await writeMemories(model, profile, [{ tokens: new Array<number>(125).fill(1) }]);

@@ -66,6 +66,7 @@ export async function encodeReferences(
   references: readonly ReferenceBody[],
   repeatPrompt: readonly number[],
 ): Promise<EncodedReference[]> {
+  if (references.length === 0) return [];
   const { layers } = profile;
   const { kvHeads, headDim, hiddenSize } = model.config;
   const summaryTokens = summaryTokensFor(model, profile);

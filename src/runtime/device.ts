@@ -128,7 +128,7 @@ interface PendingCommand {
  *
  * Every method rejects with a `Memory3Error` "unsupported" if memory runs out or the provider cannot work on this machine
  * (the remedy says what is missing), and `session` with "damaged" for bytes that are no model. Once the device is
- * closed, everything that was not answered and everything that is asked later is rejected.
+ * closed, everything that was not answered and everything that is asked later is rejected, but for releases.
  */
 export class Device implements AsyncDisposable {
   readonly provider: ExecutionProvider;
@@ -168,8 +168,9 @@ export class Device implements AsyncDisposable {
     return (await this.#send(command, [...buffers])) as number;
   }
 
-  /** Frees a session or a state. */
+  /** Frees a session or a state; a device that has ended holds none any more. */
   async release(id: number): Promise<void> {
+    if (this.#ended !== undefined) return;
     await this.#send({ kind: 'release', id });
   }
 
@@ -222,11 +223,12 @@ export class Device implements AsyncDisposable {
   #send(command: Command, transfer: ArrayBuffer[] = []): Promise<unknown> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const id = this.#next++;
-    // An idle device must not keep a finished program alive, a busy one must.
-    if (this.#pending.size === 0) this.#worker.ref();
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { kind: command.kind, resolve, reject });
+      // First, since it throws for what cannot be sent, and nothing will ever answer that.
       this.#worker.postMessage({ id, command }, transfer);
+      // An idle device must not keep a finished program alive, a busy one must.
+      if (this.#pending.size === 0) this.#worker.ref();
+      this.#pending.set(id, { kind: command.kind, resolve, reject });
     });
   }
 
