@@ -60,7 +60,7 @@ export function parseChatTemplate(source: string): ChatTemplate {
  * The template of a model that has none, a base model: "Question: ...\nAnswer: ...", system texts as they are. Nothing in
  * it is special, so an answer ends at the model's end token or at a stop string ("\nQuestion:").
  */
-export const plainChatTemplate: ChatTemplate = parseChatTemplate(
+const plainChatTemplate: ChatTemplate = parseChatTemplate(
   "{% for message in messages %}{% if message.role == 'user' %}{{ 'Question: ' + message.content + '\n' }}" +
     "{% elif message.role == 'assistant' %}{{ 'Answer: ' + message.content + '\n\n' }}" +
     "{% else %}{{ message.content + '\n\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}Answer:{% endif %}",

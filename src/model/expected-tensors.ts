@@ -1,7 +1,7 @@
 /** What a file must hold for its configuration: sane numbers, and every tensor in its shape. */
 import { Memory3Error } from '../errors.ts';
 import { quoted } from './binary-file.ts';
-import type { ModelConfig } from './config.ts';
+import type { ModelConfig, RopeConfig } from './config.ts';
 import { supportedTensorTypes } from './quantised.ts';
 import type { StoredTensor } from './stored-tensor.ts';
 
@@ -39,6 +39,16 @@ export function checkConfig(config: Omit<ModelConfig, 'rope'>, where: string): v
   if (slidingWindow !== null && !(Number.isInteger(slidingWindow) && slidingWindow > 0)) {
     throw new Memory3Error('damaged', `${where}: the sliding window is ${slidingWindow}.`);
   }
+}
+
+/**
+ * A RoPE whose angles are numbers: those of a malformed scaling (a stretch of 1e-320, an original context of -1) are not.
+ * @throws Memory3Error "damaged"
+ */
+export function checkedRope(rope: RopeConfig, where: string): RopeConfig {
+  const wrong = [...rope.inverseFrequencies, rope.attentionScale].find((number) => !Number.isFinite(number));
+  if (wrong === undefined) return rope;
+  throw new Memory3Error('damaged', `${where}: what it says about RoPE makes a frequency or scale of ${wrong}.`);
 }
 
 /** Shapes of all tensors that the model is computed from, by Hugging Face name. */

@@ -8,7 +8,7 @@
 import { Memory3Error } from '../errors.ts';
 import { quoted } from './binary-file.ts';
 import { type Architecture, architectures, type ModelConfig, type RopeConfig } from './config.ts';
-import { checkConfig, checkTensors, expectedTensors } from './expected-tensors.ts';
+import { checkConfig, checkedRope, checkTensors, expectedTensors } from './expected-tensors.ts';
 import type { GgufFile, GgufValue } from './gguf.ts';
 import { decodeTensor, toDense } from './quantised.ts';
 import { type RopeScaling, ropeConfig, yarnAttentionScale } from './rope.ts';
@@ -113,7 +113,7 @@ function readRope(file: GgufFile, read: MetadataReader, headDim: number, context
   if ('factor' in scaling && !(scaling.factor > 0)) {
     throw new Memory3Error('damaged', `${file.path}: the RoPE scaling factor is ${scaling.factor}.`);
   }
-  return ropeConfig(headDim, base, scaling);
+  return checkedRope(ropeConfig(headDim, base, scaling), file.path);
 }
 
 function readScaling(file: GgufFile, read: MetadataReader, headDim: number, contextLength: number): RopeScaling {

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { quoted, readTextFile } from './binary-file.ts';
 import { type Architecture, architectures, type ModelConfig } from './config.ts';
-import { checkConfig, checkTensors, expectedTensors } from './expected-tensors.ts';
+import { checkConfig, checkedRope, checkTensors, expectedTensors } from './expected-tensors.ts';
 import { decodeTensor } from './quantised.ts';
 import { type RopeScaling, ropeConfig, yarnAttentionScale } from './rope.ts';
 import { faultsOf, openSafetensors } from './safetensors.ts';
@@ -192,7 +192,8 @@ function readConfig(path: string): ModelConfig {
   const rope = file.rope_parameters ?? file.rope_scaling ?? {};
   const base = rope.rope_theta ?? file.rope_theta ?? 10000;
   if (!(base > 1)) throw damaged(`the RoPE base is ${base}`);
-  return { ...config, rope: ropeConfig(config.headDim, base, scalingOf(rope, config.contextLength, path)) };
+  const scaling = scalingOf(rope, config.contextLength, path);
+  return { ...config, rope: checkedRope(ropeConfig(config.headDim, base, scaling), path) };
 }
 
 /** Looks at the architecture first: another one need not have the fields of those that are supported. */

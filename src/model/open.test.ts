@@ -4,7 +4,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type GgufParts, ggufBytes, integerField, textField } from '../../test/support/gguf-bytes.ts';
+import { type GgufParts, ggufBytes, integerField, textField, valueType } from '../../test/support/gguf-bytes.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { type ErrorCode, Memory3Error } from '../errors.ts';
 import { expectedTensors } from './expected-tensors.ts';
@@ -190,6 +190,12 @@ const configFaults: readonly (readonly [
   ['llama', { quantization_config: { bits: 4 } }, 'unsupported', /quantised safetensors/],
   ['llama', { rope_parameters: { rope_type: 'longrope', rope_theta: 1e4 } }, 'unsupported', /RoPE scaling "longrope"/],
   ['llama', { rope_parameters: { rope_type: 'linear', rope_theta: 1e4 } }, 'damaged', /"linear" without "factor"/],
+  [
+    'llama',
+    { rope_parameters: { rope_type: 'linear', rope_theta: 1e4, factor: 1e-320 } },
+    'damaged',
+    /config\.json: what it says about RoPE makes a frequency or scale of Infinity/,
+  ],
   ['llama', { rope_parameters: { rope_theta: 1e4, partial_rotary_factor: 0.5 } }, 'unsupported', /a part of 0\.5/],
   [
     'qwen2',
@@ -346,6 +352,22 @@ const ggufFaults: readonly (readonly [what: string, bytes: Uint8Array, code: Err
     'unsupported',
     /RoPE scaling "longrope"/,
   ],
+  [
+    'a context before its scaling of less than no tokens',
+    tinyGguf({
+      fields: [
+        textField('llama.rope.scaling.type', 'yarn'),
+        integerField('llama.rope.scaling.factor', 4),
+        {
+          key: 'llama.rope.scaling.original_context_length',
+          type: valueType.i32,
+          bytes: new Uint8Array(Int32Array.of(-1).buffer),
+        },
+      ],
+    }),
+    'damaged',
+    /model\.gguf: what it says about RoPE makes a frequency or scale of NaN/,
+  ],
 ];
 
 for (const [what, bytes, code, message] of ggufFaults) {
@@ -361,6 +383,19 @@ test('the tiny GGUF file itself opens', async () => {
   assert.equal(model.name, 'tiny');
   assert.deepEqual([...model.weights.names], [...expectedTensors(model.config).keys()]);
   assert.throws(() => model.weights.get('lm_head.weight'), isError('damaged', /no tensor for lm_head/));
+});
+
+test('an empty chat template is none', async () => {
+  using folder = temporaryFolder();
+  for (const template of ['', ' \n']) {
+    const bytes = tinyGguf({ fields: [textField('tokenizer.chat_template', template)] });
+    using model = await openModelFile(folder.write('tiny.gguf', bytes));
+    assert.equal(model.chatTemplate, null);
+  }
+  using copy = copyOf('llama');
+  writeFileSync(join(copy.path, 'chat_template.jinja'), '');
+  using model = await openModelFile(copy.path);
+  assert.equal(model.chatTemplate, null);
 });
 
 test('a path that is no model is refused', async () => {

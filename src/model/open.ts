@@ -85,7 +85,7 @@ function openGgufModel(path: string): ModelFile {
       format: 'gguf',
       config,
       weights: weightsFromGguf(file, config),
-      chatTemplate: typeof template === 'string' ? template : null,
+      chatTemplate: templateOf(template),
       tokenizerSource: () => ({ kind: 'gguf', metadata }),
       fingerprint: once(() => sha256OfFile(path)),
       [Symbol.dispose]: () => file[Symbol.dispose](),
@@ -139,13 +139,16 @@ function readJson(path: string): unknown {
 /** A file of its own in newer folders, else in tokenizer_config.json: one template, or several of which "default" counts. */
 function readChatTemplate(folder: string): string | null {
   const own = join(folder, 'chat_template.jinja');
-  if (existsSync(own)) return readTextFile(own, longestTemplate).text;
+  if (existsSync(own)) return templateOf(readTextFile(own, longestTemplate).text);
   const config = readTokenizerConfig(folder);
   const template: unknown =
     typeof config === 'object' && config !== null && 'chat_template' in config ? config.chat_template : null;
-  if (!Array.isArray(template)) return typeof template === 'string' ? template : null;
-  const named = template.find((one) => one?.name === 'default')?.template;
-  return typeof named === 'string' ? named : null;
+  return templateOf(Array.isArray(template) ? template.find((one) => one?.name === 'default')?.template : template);
+}
+
+/** An empty template is none: every question would vanish in it. */
+function templateOf(value: unknown): string | null {
+  return typeof value === 'string' && value.trim() !== '' ? value : null;
 }
 
 async function sha256OfFolder(folder: string, weightFiles: readonly string[]): Promise<string> {

@@ -49,7 +49,7 @@ const preTokenizations: readonly PreTokenization[] = [
  * @throws Memory3Error "unsupported" for a kind of tokenizer that the project does not know, named, with those that it
  * knows; "damaged" for metadata that contradict themselves.
  * @example
- * using file = await openGguf(path);
+ * using file = openGguf(path);
  * const tokenizer = tokenizerFromGguf(file.metadata);
  */
 export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {

@@ -35,6 +35,15 @@ const tokenizerJsonSchema = z.looseObject({
   }),
 });
 
+const patternSchema = z.union([z.looseObject({ Regex: z.string() }), z.looseObject({ String: z.string() })]);
+const replaceSchema = z.looseObject({ type: z.string(), pattern: patternSchema, content: z.string() });
+const splitSchema = z.looseObject({
+  type: z.string(),
+  pattern: patternSchema,
+  behavior: z.string(),
+  invert: z.boolean().default(false),
+});
+
 const tokenNameSchema = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
 const tokenizerConfigSchema = z.looseObject({ bos_token: tokenNameSchema, eos_token: tokenNameSchema });
 
@@ -103,13 +112,19 @@ function libraryStructure(json: TokenizerJson): Rules {
       spaceAlways = true;
       continue;
     }
-    if (isNormalisation(component.type)) normalisation = component.type;
-    else if (component.type !== 'Replace') throw unsupported(`Normalizer "${component.type}"`, 'NFC, Prepend, Replace');
-    normalizers.push(component);
+    if (isNormalisation(component.type)) {
+      normalisation = component.type;
+      normalizers.push(component);
+    } else if (component.type === 'Replace') {
+      normalizers.push(parse(replaceSchema, component, 'tokenizer.json: Replace'));
+    } else {
+      throw unsupported(`Normalizer "${component.type}"`, 'NFC, Prepend, Replace');
+    }
   }
   for (const component of flatten(json.pre_tokenizer, 'pretokenizers')) {
     if (component.type === 'Metaspace') {
-      if (component.prepend_scheme !== 'never') {
+      // Older files say "never" in other words.
+      if (component.prepend_scheme !== 'never' && component.add_prefix_space !== false) {
         space = component.prepend_scheme === 'first' ? 'first-run' : 'every-run';
       }
       normalizers.push({ type: 'Replace', pattern: { String: ' ' }, content: '▁' });
@@ -117,7 +132,9 @@ function libraryStructure(json: TokenizerJson): Rules {
       if (component.add_prefix_space === true) space = 'every-run';
       byteLevel = true;
       preTokenizers.push({ ...component, add_prefix_space: false });
-    } else if (component.type === 'Split' || component.type === 'Digits') {
+    } else if (component.type === 'Split') {
+      preTokenizers.push(splitOf(component));
+    } else if (component.type === 'Digits') {
       preTokenizers.push(component);
     } else {
       throw unsupported(`Pre-tokenizer "${component.type}"`, 'ByteLevel, Digits, Metaspace, Split');
@@ -149,6 +166,17 @@ function libraryStructure(json: TokenizerJson): Rules {
       },
     },
   };
+}
+
+/**
+ * A Split in the forms that the library computes as Hugging Face does. It takes every other behaviour for "Isolated", and
+ * drops what an inverted pattern does not match, which "Isolated" keeps.
+ */
+function splitOf(component: Component): Component {
+  const split = parse(splitSchema, component, 'tokenizer.json: Split');
+  if (split.behavior === 'Isolated') return { ...split, invert: false };
+  if (split.behavior === 'Removed') return split;
+  throw unsupported(`A pre-tokenizer that splits as "${split.behavior}"`, 'Isolated, Removed');
 }
 
 /**

@@ -4,7 +4,7 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { readGoldenLines } from '../../test/support/golden.ts';
 import { byteLevelMetadata } from '../../test/support/small-tokenizer.ts';
-import { Memory3Error } from '../errors.ts';
+import { type ErrorCode, Memory3Error } from '../errors.ts';
 import { defaultLanguageModel } from '../hub/catalogue.ts';
 import { modelPath } from '../hub/fetch.ts';
 import { type GgufMetadata, type GgufValue, openGguf } from './gguf.ts';
@@ -296,6 +296,46 @@ describe('tokenizer.json', () => {
     const small = tokenizerFromJson(json({ added_tokens: added }), { bos_token: '<s>' });
     assert.deepEqual(small.encode('hi'), [0, 1]);
     assert.deepEqual(small.encodeWithSpecial('hi'), [2]);
+  });
+
+  it('has the space in front that a Metaspace says, in the words of newer files or older ones', () => {
+    const bytes = Array.from({ length: 256 }, (_, byte) => byteToken(byte));
+    const vocab = Object.fromEntries(['<s>', '▁', 'h', ...bytes].map((token, id) => [token, id]));
+    const encoded = (metaspace: object) => {
+      const source = json({
+        added_tokens: [{ id: 0, content: '<s>', special: true }],
+        pre_tokenizer: { type: 'Metaspace', replacement: '▁', ...metaspace },
+        model: { type: 'BPE', vocab, merges: [], byte_fallback: true },
+      });
+      return tokenizerFromJson(source, { bos_token: '<s>' }).encode('h');
+    };
+    assert.deepEqual(encoded({ prepend_scheme: 'always' }), [1, 2]);
+    assert.deepEqual(encoded({ prepend_scheme: 'never' }), [2]);
+    assert.deepEqual(encoded({ add_prefix_space: true }), [1, 2]);
+    assert.deepEqual(encoded({ add_prefix_space: false }), [2]);
+  });
+
+  it('loses no text to a pattern that does not match it, and refuses what would be cut otherwise', () => {
+    const splitting = (split: object) => {
+      const pretokenizers = [
+        { type: 'Split', ...split },
+        { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+      ];
+      const source = json({ pre_tokenizer: { type: 'Sequence', pretokenizers } });
+      return tokenizerFromJson(source, { bos_token: '<s>' });
+    };
+    const letter = { Regex: 'h' };
+    for (const invert of [false, true]) {
+      assert.deepEqual(splitting({ pattern: letter, behavior: 'Isolated', invert }).encode('hi'), [0, 1]);
+    }
+    assert.deepEqual(splitting({ pattern: { Regex: '[hi]+' }, behavior: 'Removed', invert: true }).encode('hi'), [2]);
+    const refused = (split: object, code: ErrorCode, message: RegExp) =>
+      assert.throws(() => splitting(split), { name: 'Memory3Error', code, message });
+    refused({ pattern: letter, behavior: 'MergedWithNext' }, 'unsupported', /splits as "MergedWithNext"/);
+    refused({ behavior: 'Isolated' }, 'damaged', /tokenizer\.json: Split is not as it must be/);
+    refused({ pattern: { Regex: '(' }, behavior: 'Isolated' }, 'unsupported', /cannot be used: Invalid regular/);
+    const replace = json({ normalizer: { type: 'Replace', content: '_' } });
+    assert.throws(() => tokenizerFromJson(replace, {}), { code: 'damaged', message: /Replace is not as it must be/ });
   });
 
   it('of other kinds is refused by name', () => {

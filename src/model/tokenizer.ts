@@ -14,7 +14,7 @@
  * Decoding goes through bytes: each token stands for some bytes, possibly half a character.
  */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, rootMessage } from '../errors.ts';
 
 /** A piece of a prompt. */
 export interface TextPart {
@@ -97,9 +97,12 @@ type Run =
 
 const utf8 = new TextEncoder();
 
-/** Puts a tokenizer together. Use `tokenizerFromGguf` or `tokenizerFromJson` for a model's own files. */
+/**
+ * Puts a tokenizer together. Use `tokenizerFromGguf` or `tokenizerFromJson` for a model's own files.
+ * @throws Memory3Error "unsupported" for patterns that the library cannot compile.
+ */
 export function createTokenizer(parts: TokenizerParts): Tokenizer {
-  const bpe = new BpeTokenizer(parts.library, { clean_up_tokenization_spaces: false });
+  const bpe = libraryTokenizer(parts.library);
   const addedByContent = new Map(parts.addedTokens.map((token) => [token.content, token]));
   const addedById = new Map(parts.addedTokens.map((token) => [token.id, token]));
   const addedPattern = alternation(parts.addedTokens);
@@ -163,6 +166,15 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
     tokenBytes: bytesOf,
     isSpecial: (id) => addedById.get(id)?.special === true,
   };
+}
+
+/** The patterns of a tokenizer.json are made for another engine of regular expressions, and need not work in this one. */
+function libraryTokenizer(library: object): BpeTokenizer {
+  try {
+    return new BpeTokenizer(library, { clean_up_tokenization_spaces: false });
+  } catch (cause) {
+    throw new Memory3Error('unsupported', `The model's tokenizer cannot be used: ${rootMessage(cause)}`, { cause });
+  }
 }
 
 /** Text that grows token by token. */
