@@ -117,6 +117,15 @@ describe('a bank as one file', () => {
       [changed((all) => all.with(1, (all[1] ?? '').replace('tower', 'power'))), /its sum is wrong/],
       [changed((all) => all.with(2, '{"kind":"reference"}')), /line 3: /],
       [changed((all) => all.with(2, '{')), /line 3 is not JSON/],
+      [
+        changed((all) => all.map((line) => line.replace(/"end":\d+/, '"end":9999'))),
+        /line 3: .*no characters \[0, 9999\)/,
+      ],
+      [changed((all) => all.map((line) => line.replace(/"vector":"\w+/, '"vector":"'))), /line 3: /],
+      [
+        changed((all) => all.with(2, (all[2] ?? '').replace(/"vector":".*?"/, '"vector":"AAAA"'))),
+        /0 dimensions, not 48/,
+      ],
       [changed((all) => [...all, all[0] ?? '']), /follows the end/],
       [changed((all) => [all[0] ?? '', ...all.slice(2)]), /line 2 is out of place/],
       // Memory 1 of the first document before its reference 2.

@@ -20,6 +20,7 @@ import { Memory3Error } from '../errors.ts';
 import { longestLine, type Line as NumberedLine, readLines } from '../json-lines.ts';
 import { realPath } from '../real-path.ts';
 import type { MemoryBank, NewDocument, NewReference, PutOutcome, StoredReference } from './bank.ts';
+import { vectorFault } from './documents.ts';
 import { bankError, named } from './failure.ts';
 import { identitySchema } from './identity.ts';
 import { lockForWriting } from './lock.ts';
@@ -161,14 +162,8 @@ export async function importBank(file: string, bankPath: string): Promise<Import
       references = [];
       counts.documents += line.kind === 'document' ? 1 : 0;
     } else if (line.kind === 'reference' && document !== undefined) {
-      const { start, end, tokens, vector } = line;
-      references.push({
-        start,
-        end,
-        tokens,
-        text: document.text.slice(start, end),
-        vector: toFloats(fromBase64(vector)),
-      });
+      const { start, end, tokens } = line;
+      references.push({ start, end, tokens, text: document.text.slice(start, end), vector: vectorOf(line) });
       counts.references++;
     } else if (line.kind === 'memory') {
       stored ??= store();
@@ -233,6 +228,9 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
   let previous: Line['kind'] | undefined;
   /** References of the document so far. */
   let ordinals = 0;
+  /** UTF-16 code units of its text. */
+  let characters = 0;
+  let dimensions = 0;
   for await (const { value: text, number } of linesOf(file)) {
     // As behind the last newline.
     if (text === '') continue;
@@ -245,6 +243,12 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
     if (!inPlace) throw fault(file, `line ${number} is out of place`);
     if (kind === 'memory' && line.ordinal >= ordinals) {
       throw fault(file, `line ${number}: its document has no reference ${line.ordinal}`);
+    }
+    if (kind === 'memory3-bank') dimensions = line.identity.embedder.dimensions;
+    if (kind === 'document') characters = line.text.length;
+    if (kind === 'reference') {
+      const what = placeFault(line, characters) ?? vectorFault(vectorOf(line), dimensions);
+      if (what !== undefined) throw fault(file, `line ${number}: ${what}`);
     }
     if (kind === 'end') {
       const { sha256, documents, references, memories } = line;
@@ -263,6 +267,16 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
     yield line;
   }
   if (previous !== 'end') throw fault(file, 'its end is missing');
+}
+
+function placeFault({ start, end }: LineOf<'reference'>, characters: number): string | undefined {
+  return start < end && end <= characters ? undefined : `its document has no characters [${start}, ${end})`;
+}
+
+function vectorOf({ vector }: LineOf<'reference'>): Float32Array {
+  const bytes = fromBase64(vector);
+  // Of other bytes the vector is too short, which is said of it.
+  return toFloats(bytes.subarray(0, bytes.length - (bytes.length % Float32Array.BYTES_PER_ELEMENT)));
 }
 
 function parsed(file: string, number: number, text: string): Line {
