@@ -138,7 +138,22 @@ const htmlOptions: HtmlToTextOptions = {
   limits: { maxInputLength: Number.MAX_SAFE_INTEGER },
 };
 
+/** What HTML allows; the converter makes a place for each column and row that a cell spans. */
+const longestSpan = { colspan: 1000, rowspan: 65_534 } as const;
+
+function checkSpans(html: string): void {
+  for (const [cell] of html.matchAll(/<t[dh]\b[^<>]*/gi)) {
+    for (const [, name = '', value = ''] of cell.matchAll(/\b(colspan|rowspan)\s*=\s*["']?\s*(\d+)/gi)) {
+      const longest = longestSpan[name.toLowerCase() as keyof typeof longestSpan];
+      if (Number(value) > longest) {
+        throw new Unreadable(`a table's cell has a ${name} of ${value}, and HTML allows no more than ${longest}`);
+      }
+    }
+  }
+}
+
 async function fromHtml(html: string): Promise<ExtractedText> {
+  checkSpans(html);
   const { convert } = await import('html-to-text');
   try {
     const title = convert(html, {

@@ -66,6 +66,16 @@ describe('formats', () => {
     assert.equal(textOf(flat as Source), 'text');
   });
 
+  it('HTML with a cell over more columns than HTML allows is skipped, for laying it out would not end', async () => {
+    await mkdir(join(folder, 'tables'));
+    const table = (span: number) => `<table><tr><td rowspan="1" colspan="${span}">a</td><td>b</td></tr></table>`;
+    await writeFile(join(folder, 'tables/wide.html'), table(10_000_000));
+    await writeFile(join(folder, 'tables/usual.html'), table(1000));
+    const [usual, wide] = await read(['tables']);
+    assert.match(textOf(usual as Source), /^a\s+b$/);
+    assert.match(reasonOf(wide as Source), /colspan of 10000000, and HTML allows no more than 1000/);
+  });
+
   it('HTML of more than sixteen million characters whole', async () => {
     const page = await readOne('long.html', `<p>${'word '.repeat(3_400_000)}</p><p>last</p>`);
     assert.ok(textOf(page).endsWith('word\n\nlast'));
