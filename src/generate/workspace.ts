@@ -76,8 +76,7 @@ export async function openModel(options: OpenModelOptions = {}): Promise<OpenedM
   const summaryTokens = adapter?.summaryTokens ?? null;
   const model = new LanguageModel(file, device, { memoryLayers: profile.layers, summaryTokens });
   summaryTokensFor(model, profile);
-  const resources = opening.move();
-  return {
+  const opened = {
     file,
     adapter,
     tokenizer,
@@ -85,8 +84,9 @@ export async function openModel(options: OpenModelOptions = {}): Promise<OpenedM
     model,
     profile,
     repeatPrompt: repeatPrompt(tokenizer),
-    [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+  const resources = opening.move();
+  return { ...opened, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
 /** What a bank must have been written with to serve this model, profile and embedder. */

@@ -32,6 +32,7 @@ describe('memory layers', () => {
       'second-half',
       'last-0',
       'last-31',
+      'last-9999999999',
       'last-',
       'last-x',
       '30',

@@ -85,6 +85,6 @@ function namedLayers(choice: string, layers: number): number[] {
   if (choice === 'last-half') return from(half, layers - half);
   if (choice === 'all') return from(0, layers);
   const last = /^last-(\d+)$/.exec(choice)?.[1];
-  if (last !== undefined) return from(layers - Number(last), Number(last));
+  if (last !== undefined) return Number(last) > layers ? [] : from(layers - Number(last), Number(last));
   return choice.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : Number.NaN));
 }
