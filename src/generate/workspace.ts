@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { BankIdentity, MemoryBank } from '../bank/bank.ts';
+import { checkExists } from '../bank/open.ts';
 import { pendingFault } from '../bank/rewrite.ts';
 import { type OpenBankOptions, openBank } from '../bank/sqlite.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
@@ -116,13 +117,16 @@ export async function identityOf(
  * for await (const event of answer(workspace, [{ role: 'user', content: 'What did I write about bees?' }])) { ... }
  */
 export async function openWorkspace(options: WorkspaceOptions = {}): Promise<Workspace> {
+  const path = bankPath(options.bank ?? 'default');
+  // Before a model is fetched for nothing.
+  if (options.bankMode !== 'write') checkExists(path);
   await using opening = new AsyncDisposableStack();
   const opened = opening.use(await openModel(options));
   const embedder = opening.use(
     await openEmbedder(options.embedder ?? defaultEmbedder, opened.model.device, options.fetch),
   );
   const bank = opening.use(
-    openBank(bankPath(options.bank ?? 'default'), {
+    openBank(path, {
       mode: options.bankMode ?? 'read',
       identity: await identityOf(opened, embedder),
       ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }),

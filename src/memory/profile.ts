@@ -26,7 +26,9 @@ export const memoryProfileSchema = z.strictObject({
   /** Memory layers, ascending: those whose attention reads memories. */
   layers: z.array(z.int().nonnegative()).nonempty().readonly(),
   /** Body tokens (or summary tokens) kept per memory layer and kv head. */
-  keptTokens: z.union([z.int().min(1).max(referenceTokens), z.literal('all')]),
+  keptTokens: z.union([z.int().min(1).max(referenceTokens), z.literal('all')], {
+    error: `A whole number from 1 to ${referenceTokens} is expected, or "all".`,
+  }),
   scoring: z.enum(scorings),
   storage: z.enum(storages),
   /** Token ids of the modified bos "<bos>Reference:"; the first is the model's document-start token. */
