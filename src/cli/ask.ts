@@ -15,7 +15,7 @@ import {
   systemMessage,
 } from './answering.ts';
 import { newCommand, terminalOf } from './command.ts';
-import { describeExplanation, savePage } from './explanation.ts';
+import { checkPagePath, describeExplanation, savePage } from './explanation.ts';
 import type { Interrupt } from './interrupt.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -59,11 +59,14 @@ export function addAsk(program: Command, interrupt: Interrupt): void {
 
 /**
  * Where the page goes, and the words of the question: in `ask --explain "How?"` commander takes the question for the file.
- * @throws Memory3Error "usage" if what follows the flag is neither.
+ * @throws Memory3Error "usage" if what follows the flag is neither; "disk" if its folder is not there.
  */
 function explanationFile({ explain }: AskFlags, words: readonly string[]) {
   if (explain === undefined || explain === true) return { file: undefined, question: words };
-  if (/\.html?$/i.test(explain)) return { file: explain, question: words };
+  if (/\.html?$/i.test(explain)) {
+    checkPagePath(explain);
+    return { file: explain, question: words };
+  }
   if (words.length === 0) return { file: undefined, question: [explain] };
   throw new Memory3Error('usage', `"${explain}" is no name of an HTML file.`, {
     remedy: 'memory3 ask "How do bees find flowers?" --explain, or --explain why.html',

@@ -110,6 +110,9 @@ test('an error is a message and a remedy, without a stack, and its kind is the e
   assert.equal(missing.code, 3);
   assert.match(missing.err, /^error: There is no model "no-such-model"[\s\S]*Known names: /);
   assert.doesNotMatch(missing.err, /\n {4}at /);
+  const page = await memory3(['ask', 'Who?', '--explain', join(home, 'absent', 'why.html')]);
+  assert.equal(page.code, 10);
+  assert.match(page.err, /cannot be written to .*why\.html\.\n.*folder that exists/);
   const offline = await memory3(['pull', '--json']);
   assert.equal(offline.code, 7);
   assert.equal(offline.out, '');

@@ -1,5 +1,6 @@
 /** An explanation on the terminal and as a file. */
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Memory3Error } from '../errors.ts';
 import type { Explanation } from '../evaluate/explain.ts';
 import { shortName } from './answering.ts';
@@ -62,11 +63,23 @@ export function savePage(path: string, page: string): void {
     renameSync(unfinished, path);
   } catch (cause) {
     rmSync(unfinished, { force: true });
-    throw new Memory3Error('disk', `The explanation cannot be written to ${path}.`, {
-      remedy: 'Name a file in a folder that exists and may be written to.',
-      cause,
-    });
+    throw unwritable(path, cause);
   }
+}
+
+/**
+ * For before the answer, which takes longer than a person wants to wait for a wrong path.
+ * @throws Memory3Error "disk" if the folder of `path` is not there.
+ */
+export function checkPagePath(path: string): void {
+  if (!existsSync(dirname(path))) throw unwritable(path);
+}
+
+function unwritable(path: string, cause?: unknown): Memory3Error {
+  return new Memory3Error('disk', `The explanation cannot be written to ${path}.`, {
+    remedy: 'Name a file in a folder that exists and may be written to.',
+    cause,
+  });
 }
 
 /** A table whose cells stand right, with a last column that stands left. */
