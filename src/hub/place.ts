@@ -131,10 +131,14 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** For a file that may not be there: another process may have removed it in between, or a user named none. */
+/** For a file that another process may have removed in between. */
 export function ignoreMissing(error: unknown): undefined {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  // Below a file there is nothing.
-  if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
   throw error;
+}
+
+/** For a path that a user named: below a file there is nothing either. */
+export function ignoreNowhere(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOTDIR') return undefined;
+  return ignoreMissing(error);
 }

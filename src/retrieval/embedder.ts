@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { Memory3Error } from '../errors.ts';
 import { type FetchOptions, fetchModel } from '../hub/fetch.ts';
-import { ignoreMissing } from '../hub/place.ts';
+import { ignoreNowhere } from '../hub/place.ts';
 import { isHuggingFaceReference, siblingReference } from '../hub/reference.ts';
 import type { Device } from '../runtime/device.ts';
 import { type EmbedderCard, embedderCards, findEmbedderCard } from './embedder-cards.ts';
@@ -161,7 +161,7 @@ async function findTokenizer(
 }
 
 async function firstFile(candidates: readonly string[], complaint: string): Promise<string> {
-  for (const path of candidates) if ((await stat(path).catch(ignoreMissing))?.isFile()) return path;
+  for (const path of candidates) if ((await stat(path).catch(ignoreNowhere))?.isFile()) return path;
   throw new Memory3Error('not-found', `${complaint}: looked for ${candidates.join(', ')}.`);
 }
 
