@@ -11,7 +11,7 @@ import { longestBody } from '../memory/profile.ts';
 import { type Embedder, openEmbedder } from '../retrieval/embedder.ts';
 import { saveModel } from '../train/scratch/save-model.ts';
 import { answerFlops, memoryShape } from './cost.ts';
-import { measureThroughput, type ThroughputOptions } from './throughput.ts';
+import { measureThroughput, type ThroughputOptions, type ThroughputReport } from './throughput.ts';
 import { throughputMaterial } from './throughput-material.ts';
 
 async function withTinyModel(work: (opened: OpenedModel, embedder: Embedder) => Promise<void>): Promise<void> {
@@ -87,6 +87,17 @@ test('every mode answers every batch; FLOPs are those of what was read', async (
       onNotice: (notice) => notices.push(notice),
     };
     const { rows, bank, model } = await measureThroughput(opened, embedder, options);
+    const reports: ThroughputReport[] = [];
+    const earlier = rows.filter(({ batch }) => batch === 1);
+    const onMeasured = (report: ThroughputReport) => reports.push(report);
+    const later = await measureThroughput(opened, embedder, { ...options, earlier, onMeasured });
+    assert.deepEqual(later.rows.slice(0, 3), earlier, 'not measured again');
+    assert.deepEqual(
+      reports.map((report) => report.rows.length),
+      [3, 6],
+      'told after each batch',
+    );
+    assert.notDeepEqual(later.rows[3], rows[3]);
     assert.deepEqual(model, { name: opened.file.name, adapter: false });
     assert.deepEqual(
       rows.map(({ batch, engine, mode }) => [batch, engine, mode.kind]),

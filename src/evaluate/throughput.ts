@@ -76,6 +76,10 @@ export interface ThroughputOptions {
   /** Compare with llama.cpp where it is installed and the model is a GGUF file. */
   readonly llamaCpp: boolean;
   readonly onNotice: (message: string) => void;
+  /** Rows of a measurement that was interrupted: a batch that an engine has rows of is not measured again. */
+  readonly earlier?: readonly ThroughputRow[];
+  /** Told what is measured so far, after each batch of an engine. */
+  readonly onMeasured?: (report: ThroughputReport) => void;
 }
 
 /** One batch answered; seconds. */
@@ -100,7 +104,7 @@ export async function measureThroughput(
   embedder: Embedder,
   options: ThroughputOptions,
 ): Promise<ThroughputReport> {
-  const { promptTokens, newTokens, rounds, onNotice } = options;
+  const { promptTokens, newTokens, rounds, onNotice, earlier = [], onMeasured } = options;
   checkContext(opened, options);
   const recalls = Math.ceil(promptTokens / chunkTokens) + Math.ceil(newTokens / chunkTokens);
   onNotice('Writing a bank ...');
@@ -121,28 +125,22 @@ export async function measureThroughput(
     { kind: 'memory' },
     ...options.references.map((references) => ({ kind: 'rag', references }) as const),
   ];
-  const llama = options.llamaCpp && canCompare(opened, onNotice);
-  const rows: ThroughputRow[] = [];
-  for (const batch of options.batches) {
-    const samples = modes.map((): Sample[] => []);
-    const texts = material.texts.slice(0, batch);
-    for (let round = 0; round <= rounds; round++) {
-      onNotice(`Batch ${batch}: ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`} ...`);
-      // Another order in each round: what runs after a large task pays for the memory that it left behind.
-      for (const turn of modes.keys()) {
-        const index = (turn + round) % modes.length;
-        material.forget();
-        const count = round === 0 ? Math.min(newTokens, warmUpTokens) : newTokens;
-        const one = await answerBatch(opened, material, texts, modes[index] as ThroughputMode, count);
-        if (round > 0) samples[index]?.push(one);
-      }
-    }
-    rows.push(...rowsOf(opened, options, 'memory3', batch, modes, samples));
-    if (llama) rows.push(...(await measureLlama(opened, options, material, batch, modes)));
-  }
   const { references, memoryBytes } = material.bank.stats();
   const model = { name: opened.file.name, adapter: opened.adapter !== null };
-  return { model, promptTokens, newTokens, rounds, bank: { references, memoryBytes }, fromDisk, rows };
+  const about = { model, promptTokens, newTokens, rounds, bank: { references, memoryBytes }, fromDisk };
+  const engines = {
+    memory3: measureOwn,
+    ...(options.llamaCpp && canCompare(opened, onNotice) && { 'llama.cpp': measureLlama }),
+  };
+  const rows: ThroughputRow[] = [];
+  for (const batch of options.batches) {
+    for (const [engine, measure] of Object.entries(engines)) {
+      const known = earlier.filter((row) => row.batch === batch && row.engine === engine);
+      rows.push(...(known.length > 0 ? known : await measure(opened, options, material, batch, modes)));
+      onMeasured?.({ ...about, rows: [...rows] });
+    }
+  }
+  return { ...about, rows };
 }
 
 function checkContext({ model }: OpenedModel, { promptTokens, newTokens, references }: ThroughputOptions): void {
@@ -154,6 +152,31 @@ function checkContext({ model }: OpenedModel, { promptTokens, newTokens, referen
     `Prompts and answers of up to ${longest} tokens do not fit the model's context of ${model.config.contextLength}.`,
     { remedy: 'Ask for fewer references, or for fewer tokens in and out.' },
   );
+}
+
+/** Rounds of every mode, in turns. */
+async function measureOwn(
+  opened: OpenedModel,
+  options: ThroughputOptions,
+  material: ThroughputMaterial,
+  batch: number,
+  modes: readonly ThroughputMode[],
+): Promise<ThroughputRow[]> {
+  const { newTokens, rounds, onNotice } = options;
+  const samples = modes.map((): Sample[] => []);
+  const texts = material.texts.slice(0, batch);
+  for (let round = 0; round <= rounds; round++) {
+    onNotice(`Batch ${batch}: ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`} ...`);
+    // Another order in each round: what runs after a large task pays for the memory that it left behind.
+    for (const turn of modes.keys()) {
+      const index = (turn + round) % modes.length;
+      material.forget();
+      const count = round === 0 ? Math.min(newTokens, warmUpTokens) : newTokens;
+      const one = await answerBatch(opened, material, texts, modes[index] as ThroughputMode, count);
+      if (round > 0) samples[index]?.push(one);
+    }
+  }
+  return rowsOf(opened, options, 'memory3', batch, modes, samples);
 }
 
 /** Answers a batch of questions in one mode. */

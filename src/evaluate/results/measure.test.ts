@@ -1,6 +1,6 @@
 /** All of the results' path with a tiny model and its adapter, on data sets of a few lines. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { cardFor, randomTensors } from '../../../test/support/adapter.ts';
@@ -17,6 +17,7 @@ import { measureResults, type ResultsEvent, type ResultsModels } from './measure
 import { writeResultsPage } from './page.ts';
 import { type ModelName, type Part, type ResultsPlan, resultsPlan, tinyPlan } from './plan.ts';
 import { readResults } from './stored.ts';
+import { readThroughput, type StoredThroughput } from './stored-throughput.ts';
 
 /** Few tasks of each part; banks of the sources that the test's data has. */
 function smallPlan(): ResultsPlan {
@@ -194,6 +195,25 @@ describe('results', () => {
     const [general] = whole.split('## Written answers');
     assert.ok(general?.includes('remarks:general'));
     assert.equal(pageOf('parts').split('## Written answers')[0], general);
+  });
+
+  it('of throughput keep the batches that are measured, on the same machine', async () => {
+    const kept = join(folder.path, 'kept-throughput');
+    mkdirSync(kept);
+    const path = join(kept, 'throughput.json');
+    const done = readThroughput(join(folder.path, 'whole-kept'));
+    assert.ok(done);
+    const [first] = plan.parts.flatMap((part) => (part.kind === 'throughput' ? part.batches : []));
+    const rows = done.report.rows.filter(({ batch }) => batch === first);
+    const cut = { ...done, complete: false, report: { ...done.report, rows } };
+    const again = () => measure('elsewhere', { kept, parts: ['throughput'] });
+    writeFileSync(path, JSON.stringify({ ...cut, machine: { ...cut.machine, cores: 1000 } }));
+    await assert.rejects(again(), { code: 'mismatch', message: /machine\.cores was 1000/ });
+    writeFileSync(path, JSON.stringify(cut));
+    await again();
+    const { complete, report } = readThroughput(kept) as StoredThroughput;
+    assert.ok(complete && report.rows.length === done.report.rows.length);
+    assert.deepEqual(report.rows.slice(0, rows.length), rows);
   });
 
   it('refuse what would measure nothing, and limits of no task', async () => {

@@ -232,8 +232,9 @@ describe('the results page', () => {
       line({ kind: 'rag', references: 5 }, 30, 0.3),
     ];
     const stored = {
-      format: 'memory3 results throughput 1',
+      format: 'memory3 results throughput 2',
       measured: {},
+      complete: true,
       machine: { processor: 'A processor', cores: 2, threads: 0 },
       report: {
         model: { name: 'tiny', adapter: true },
@@ -263,7 +264,12 @@ describe('the results page', () => {
     );
     assert.match(page, /could not drop its copy/);
     assert.match(page, /llama\.cpp was not there/);
-    folder.write('throughput.json', '{"format":"memory3 results throughput 1"}');
+    assert.doesNotMatch(page, /Not all of it/);
+    folder.write('throughput.json', JSON.stringify({ ...stored, complete: false }));
+    const unfinished = pageOf(folder, ...resultsPlan.parts);
+    assert.match(unfinished, /Not all of it is measured yet\./);
+    assert.doesNotMatch(unfinished, /llama\.cpp was not there/);
+    folder.write('throughput.json', '{"format":"memory3 results throughput 2"}');
     assert.throws(() => pageOf(folder, ...resultsPlan.parts), { code: 'damaged', message: /throughput\.json/ });
   });
 });

@@ -1,4 +1,4 @@
-/** Throughput as it is kept with the page (`kept.ts`): `throughput.json`, written when all of it is measured. */
+/** Throughput as it is kept with the page (`kept.ts`): `throughput.json`, written after each batch of an engine. */
 import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -11,10 +11,10 @@ import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
 import { differences, inWords, onDisk, replaceFile } from '../../train/run-folder.ts';
-import { measureThroughput } from '../throughput.ts';
+import { measureThroughput, type ThroughputReport } from '../throughput.ts';
 import type { ThroughputPart } from './plan.ts';
 
-const format = 'memory3 results throughput 1';
+const format = 'memory3 results throughput 2';
 const fileName = 'throughput.json';
 const longestFile = 1 << 22;
 const natural = z.int().nonnegative();
@@ -37,6 +37,8 @@ const storedSchema = z.object({
   format: z.literal(format),
   /** What may not be another when it is measured again. */
   measured: z.record(z.string(), z.json()),
+  /** False where it was interrupted. */
+  complete: z.boolean(),
   machine: z.object({ processor: z.string(), cores: natural, threads: natural }),
   report: z.object({
     model: z.object({ name: z.string(), adapter: z.boolean() }),
@@ -69,7 +71,7 @@ export interface ThroughputSubject {
 }
 
 /**
- * Measures into the folder, unless that is done.
+ * Measures into the folder what is not measured there.
  * @returns whether something was measured
  * @throws Memory3Error "mismatch" if another model or other sizes were measured; "damaged"; "disk"; what measuring throws
  */
@@ -84,20 +86,31 @@ export async function storeThroughput(
     profile: profileIdentity(opened.profile).name,
     sizes: { batches: [...batches], references: [...references], promptTokens, newTokens, rounds },
   };
-  const stored = readThroughput(folder);
-  if (stored !== null) {
-    const changed = differences(stored.measured, measured);
-    if (changed.length === 0) return false;
-    throw new Memory3Error('mismatch', `${join(folder, fileName)} was measured otherwise: ${inWords(changed)}.`, {
-      remedy: 'Remove that file to measure it anew, or write the page elsewhere (--docs).',
-    });
-  }
-  const options = { batches, references, promptTokens, newTokens, rounds, threads, llamaCpp, onNotice };
-  const report = await measureThroughput(opened, embedder, options);
   const processors = cpus();
   const processor = processors[0]?.model.trim() ?? '';
   const machine = { processor: processor === '' ? 'unknown' : processor, cores: processors.length, threads };
-  const text = `${JSON.stringify({ format, measured, machine, report }, null, 2)}\n`;
-  onDisk(folder, () => replaceFile(folder, fileName, text));
+  const stored = readThroughput(folder);
+  if (stored !== null) {
+    // What is complete may be of any machine; two machines make no table.
+    const changed = stored.complete
+      ? differences(stored.measured, measured)
+      : differences({ ...stored.measured, machine: stored.machine }, { ...measured, machine });
+    if (changed.length > 0) {
+      throw new Memory3Error('mismatch', `${join(folder, fileName)} was measured otherwise: ${inWords(changed)}.`, {
+        remedy: 'Remove that file to measure it anew, or write the page elsewhere (--docs).',
+      });
+    }
+    if (stored.complete) return false;
+  }
+  const store = (report: ThroughputReport, complete: boolean) => {
+    const text = `${JSON.stringify({ format, measured, complete, machine, report }, null, 2)}\n`;
+    onDisk(folder, () => replaceFile(folder, fileName, text));
+  };
+  const report = await measureThroughput(opened, embedder, {
+    ...{ batches, references, promptTokens, newTokens, rounds, threads, llamaCpp, onNotice },
+    ...(stored !== null && { earlier: stored.report.rows }),
+    onMeasured: (report) => store(report, false),
+  });
+  store(report, true);
   return true;
 }

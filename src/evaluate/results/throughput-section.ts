@@ -14,7 +14,7 @@ export function throughputSection(part: ThroughputPart, stored: StoredThroughput
   );
 }
 
-function measured({ machine, report }: StoredThroughput): string[] {
+function measured({ complete, machine, report }: StoredThroughput): string[] {
   const { model, promptTokens, newTokens, rounds, fromDisk, rows } = report;
   const { processor, cores, threads } = machine;
   const head = ['batch', 'engine', 'given', 'prompt tokens', 'tokens/s', 'of without', 'first token, ms', 'GFLOPs'];
@@ -30,13 +30,15 @@ function measured({ machine, report }: StoredThroughput): string[] {
   ]);
   const has = (engine: ThroughputCell['engine']) => rows.some((row) => row.engine === engine);
   const notes = [
+    ...(complete ? [] : ['Not all of it is measured yet.']),
     `${promptTokens} tokens in and ${newTokens} out; ${model.name} ${model.adapter ? 'with' : 'without'} adapter; ${processor}, ${counted(cores, 'core', 'cores')}, ${threads === 0 ? 'all of them used' : counted(threads, 'thread', 'threads')}; medians of ${counted(rounds, 'round', 'rounds')}.`,
     ...(fromDisk
       ? []
       : ['The system could not drop its copy of the bank from RAM: memories may have been read from there.']),
-    has('llama.cpp')
-      ? 'llama.cpp reads the file without the adapter, and its rows have no retrieval in them.'
-      : 'llama.cpp was not there to compare with.',
+    ...(has('llama.cpp')
+      ? ['llama.cpp reads the file without the adapter, and its rows have no retrieval in them.']
+      : []),
+    ...(complete && !has('llama.cpp') ? ['llama.cpp was not there to compare with.'] : []),
   ];
   const batches = [...new Set(rows.map(({ batch }) => batch))];
   const says = batches.flatMap((batch) => batchSentence(rows.filter((row) => row.batch === batch)));
