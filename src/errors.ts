@@ -49,6 +49,11 @@ export function checkOptions<Schema extends z.ZodType>(schema: Schema, options: 
   throw new Memory3Error('usage', problems.join('; '));
 }
 
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** What went wrong at the root: fetch says "fetch failed" or "terminated", and what happened stands in the innermost cause. */
 export function rootMessage(error: unknown): string {
   let inner = error;

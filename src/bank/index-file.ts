@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
+import { messageOf } from '../errors.ts';
 import { GraphIndex } from './neighbours.ts';
 
 const magic = 'M3INDEX1';
@@ -79,7 +80,7 @@ export function loadIndexFile(path: string, owner: IndexOwner): GraphIndex | Exc
       index = GraphIndex.load(path, owner.dimensions, file.ids);
     } catch (error) {
       if (before !== stamp(path)) continue;
-      return { state: 'damaged', what: error instanceof Error ? error.message : String(error) };
+      return { state: 'damaged', what: messageOf(error) };
     }
     if (before === stamp(path)) return index;
   }

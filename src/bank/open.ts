@@ -1,10 +1,11 @@
 /** Opening the SQLite file of a bank: creating it, telling it from other files, reading its state. */
 import { createHash } from 'node:crypto';
-import { accessSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
+import { syncFolder } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 import type { BankIdentity } from './bank.ts';
 import { bankError, damaged, notABank } from './failure.ts';
@@ -158,17 +159,6 @@ function create(bankPath: string, database: DatabaseSync, identity: BankIdentity
 
 export function makeFolderOf(bankPath: string): void {
   mkdirSync(path.dirname(path.resolve(bankPath)), { recursive: true });
-}
-
-/** Makes the new file's name durable as well as its bytes. */
-export function syncFolder(folder: string): void {
-  if (process.platform === 'win32') return; // A folder cannot be opened there; NTFS keeps names in its own log.
-  const handle = openSync(folder, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }
 
 function checkHeader(bankPath: string, database: DatabaseSync): void {

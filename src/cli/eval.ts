@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { onDisk } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 import { evaluate, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
 import { parseModes } from '../evaluate/eval/modes.ts';
@@ -9,7 +10,6 @@ import { reportRun, summaryOf } from '../evaluate/eval/report.ts';
 import { readStoredRun } from '../evaluate/eval/stored-run.ts';
 import { taskNamed, tasks } from '../evaluate/tasks/all.ts';
 import { takeLock } from '../lock.ts';
-import { onDisk } from '../train/run-folder.ts';
 import { type AddCommand, newCommand, terminalOf } from './command.ts';
 import { addEvalAdapt } from './eval-adapt.ts';
 import { addEvalBank } from './eval-bank.ts';

@@ -4,7 +4,7 @@
  */
 import { CommanderError } from 'commander';
 import picocolors from 'picocolors';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { exitCodes } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
 
@@ -32,7 +32,7 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   const known = error instanceof Memory3Error;
   const colours = picocolors.createColors(process.stderr.isTTY === true && picocolors.isColorSupported);
-  process.stderr.write(`${colours.red('error:')} ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${colours.red('error:')} ${messageOf(error)}\n`);
   if (process.env.MEMORY3_DEBUG) console.error(error);
   else if (!known) process.stderr.write('This was not expected. MEMORY3_DEBUG=1 shows where it happened.\n');
   return known ? exitCodes[error.code] : exitCodes.failure;

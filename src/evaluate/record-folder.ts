@@ -11,10 +11,11 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { differences, inWords } from '../differences.ts';
+import { onDisk, replaceFile } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 import { readJsonLines } from '../json-lines.ts';
 import { takeLock } from '../lock.ts';
-import { differences, inWords, onDisk, replaceFile } from '../train/run-folder.ts';
 
 const configSchema = z.strictObject({ format: z.string(), config: z.record(z.string(), z.json()) });
 

@@ -6,7 +6,7 @@
 import { access, constants, mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { listModels } from '../hub/fetch.ts';
 import { banksFolder, modelsFolder } from '../hub/home.ts';
@@ -83,7 +83,7 @@ async function runtimeCheck(): Promise<Check> {
     const known = providers.map(({ name, bundled }) => (bundled ? name : `${name} (not in the package)`)).join(', ');
     return check(name, 'ok', `${version} with ${known}`, null);
   } catch (error) {
-    return check(name, 'failed', messageOf(error), 'Install the packages again: npm ci');
+    return check(name, 'failed', firstLine(error), 'Install the packages again: npm ci');
   }
 }
 
@@ -111,7 +111,7 @@ async function folderCheck(name: string, folder: string): Promise<Check> {
     const detail = `${folder}, ${(free / 1e9).toFixed(1)} GB free`;
     return check(name, free >= spaceNeeded ? 'ok' : 'warning', detail, 'Make room or set MEMORY3_HOME.');
   } catch (error) {
-    return check(name, 'failed', `${folder}: ${messageOf(error)}`, homeRemedy);
+    return check(name, 'failed', `${folder}: ${firstLine(error)}`, homeRemedy);
   }
 }
 
@@ -126,7 +126,7 @@ async function modelChecks(): Promise<{ readonly checks: Check[]; readonly defau
     });
     return { checks, defaultPath: models.find(({ name }) => name === defaultLanguageModel)?.path };
   } catch (error) {
-    const checks = names.map((name) => check(`model ${name}`, 'failed', messageOf(error), homeRemedy));
+    const checks = names.map((name) => check(`model ${name}`, 'failed', firstLine(error), homeRemedy));
     return { checks, defaultPath: undefined };
   }
 }
@@ -141,7 +141,7 @@ async function deviceCheck(name: string, path: string, options: DoctorOptions): 
     return { ...check(name, fell ? 'warning' : 'ok', detail, 'Compare with --device cpu.'), operators };
   } catch (error) {
     const remedy = error instanceof Memory3Error && error.remedy !== undefined ? error.remedy : 'Use --device cpu.';
-    return check(name, 'failed', messageOf(error), remedy);
+    return check(name, 'failed', firstLine(error), remedy);
   }
 }
 
@@ -196,6 +196,6 @@ function check(name: string, state: Check['state'], detail: string, remedy: stri
   return { name, state, detail, remedy: state === 'ok' ? null : remedy };
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? (error.message.split('\n')[0] as string) : String(error);
+function firstLine(error: unknown): string {
+  return messageOf(error).split('\n')[0] as string;
 }

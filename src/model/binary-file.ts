@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 
 /** Largest single read; the operating system refuses 2 GiB and more at once. */
 const readLimit = 1 << 30;
@@ -114,8 +114,4 @@ export function readTextFile(path: string, longest: number): { text: string; dam
 /** A name from a file as an error shows it: in quotes, control characters escaped, not endless. */
 export function quoted(name: string): string {
   return JSON.stringify(name.length <= 120 ? name : `${name.slice(0, 120)}...`);
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

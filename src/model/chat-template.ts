@@ -15,7 +15,7 @@
  * all that is not special counts as content.
  */
 import { Template } from '@huggingface/jinja';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import type { AddedToken, TextPart, Tokenizer } from './tokenizer.ts';
 
 export interface Message {
@@ -224,8 +224,4 @@ function unmask(rendered: string, mark: string, off: (text: string) => string): 
   return pieces.map((text, index) =>
     index % 2 === 1 ? { text: off(text), special: false, content: true } : { text, special: true, content: true },
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,7 @@
 /** File formats: bytes to a document's title and text. Heavy readers are loaded when the first file needs them. */
 import { extname } from 'node:path';
 import type { HtmlToTextOptions } from 'html-to-text';
+import { messageOf } from '../errors.ts';
 
 export const mediaTypes = {
   text: 'text/plain',
@@ -164,7 +165,7 @@ async function fromHtml(html: string): Promise<ExtractedText> {
     return { title: title === '' ? null : title, text: convert(html, htmlOptions) };
   } catch (error) {
     // Elements in elements in elements: the converter calls itself for each.
-    throw new Unreadable(`the HTML cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new Unreadable(`the HTML cannot be read: ${onOneLine(error)}`, { cause: error });
   }
 }
 
@@ -183,7 +184,7 @@ async function fromPdf(bytes: Uint8Array): Promise<ExtractedText> {
     };
   } catch (error) {
     const isProtected = error instanceof Error && error.name === 'PasswordException';
-    throw new Unreadable(isProtected ? 'the PDF needs a password' : `the PDF cannot be read: ${messageOf(error)}`, {
+    throw new Unreadable(isProtected ? 'the PDF needs a password' : `the PDF cannot be read: ${onOneLine(error)}`, {
       cause: error,
     });
   }
@@ -213,7 +214,7 @@ async function fromDocx(bytes: Uint8Array): Promise<ExtractedText> {
     await mammoth.convertToHtml({ buffer: Buffer.from(bytes) }, { transformDocument });
     return { title: null, text };
   } catch (error) {
-    throw new Unreadable(`the Word document cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new Unreadable(`the Word document cannot be read: ${onOneLine(error)}`, { cause: error });
   }
 }
 
@@ -237,6 +238,6 @@ function disposable<T extends { destroy(): Promise<void> }>(value: T): AsyncDisp
   return { value, [Symbol.asyncDispose]: () => value.destroy() };
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/\s+/g, ' ').trim() : String(error);
+function onOneLine(error: unknown): string {
+  return messageOf(error).replace(/\s+/g, ' ').trim();
 }

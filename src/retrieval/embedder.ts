@@ -7,7 +7,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Tokenizer } from '@huggingface/tokenizers';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { type FetchOptions, fetchModel } from '../hub/fetch.ts';
 import { ignoreNowhere } from '../hub/place.ts';
 import { isHuggingFaceReference, siblingReference } from '../hub/reference.ts';
@@ -177,7 +177,7 @@ function readTokenizer(bytes: Uint8Array, path: string): EmbedderTokenizer {
     const encode = (text: string): number[] => tokenizer.encode(text, { add_special_tokens: false }).ids;
     return { encode, first, last, pad };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new Memory3Error('damaged', `${path} is no tokenizer of a sentence embedder: ${reason}.`, { cause: error });
   }
 }

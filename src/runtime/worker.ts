@@ -1,6 +1,7 @@
 /** The device's worker thread: the only module that imports ONNX Runtime. Answers commands one after the other. */
 import { parentPort } from 'node:worker_threads';
 import { env, InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
+import { messageOf } from '../errors.ts';
 import type {
   Command,
   ExecutionProvider,
@@ -175,7 +176,7 @@ parentPort?.on('message', ({ id, command }: { id: number; command: Command }) =>
       const transfer = command.kind === 'run' ? buffersOf(value as Record<string, TensorData>) : [];
       parentPort?.postMessage({ id, value }, transfer);
     } catch (error) {
-      parentPort?.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+      parentPort?.postMessage({ id, error: messageOf(error) });
     }
   });
 });

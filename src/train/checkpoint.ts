@@ -2,11 +2,11 @@
  * One checkpoint file: a safetensors file with the trainable's tensors, and in its metadata, as JSON, the trainable's plain
  * values and how far the run is. A CRC-32 over all of it finds the damage that safetensors itself would not notice.
  */
-import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
+import { syncFolder } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 import { floatsFromF16 } from '../half.ts';
 import { faultsOf, openSafetensors, type SafetensorsFile } from '../model/safetensors.ts';
@@ -124,15 +124,4 @@ function checksumOf(
 
 function damaged(path: string, fault: string): Memory3Error {
   return new Memory3Error('damaged', `The checkpoint ${path} is damaged: ${fault}.`);
-}
-
-/** After a rename the folder must reach the disk too; Windows neither needs nor allows it. */
-export function syncFolder(path: string): void {
-  if (process.platform === 'win32') return;
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
 }

@@ -14,18 +14,19 @@
  * interruption or the end; a run that diverges goes back to regular ones only, so that an interruption changes nothing
  * about its course.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import { type Change, differences, inWords } from '../differences.ts';
+import { onDisk, replaceFile } from '../durable-file.ts';
 import { checkOptions, Memory3Error } from '../errors.ts';
 import { takeLock } from '../lock.ts';
 import { readTextFile } from '../model/binary-file.ts';
 import { faultsOf } from '../model/safetensors.ts';
 import { parseStrictJson } from '../model/strict-json.ts';
-import { type Checkpoint, readCheckpoint, readProgress, syncFolder, writeCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, readCheckpoint, readProgress, writeCheckpoint } from './checkpoint.ts';
 import { divergenceSchema } from './divergence.ts';
-import { openRunLog, type ResumedEvent, type RunLog } from './log.ts';
+import { openRunLog, type RunLog } from './log.ts';
 import { scheduleSchema } from './schedule.ts';
 
 const format = 'memory3 run 1';
@@ -60,8 +61,6 @@ export type RunConfig = Omit<z.output<typeof configFileSchema>, 'format'>;
 
 /** Settings that a resumed run may have otherwise; the schedule's shape is not among them. */
 const changeableSettings = ['steps', 'checkpointEvery', 'validateEvery', 'keep', 'keepBest', 'divergence'];
-
-export type Change = ResumedEvent['changed'][number];
 
 /** A checkpoint, and what is wrong with later ones that were passed over for it. */
 export interface Found extends Checkpoint {
@@ -252,50 +251,4 @@ function changesOf(path: string, before: RunConfig, now: RunConfig, mayChange: r
 
 function isAmong(field: string, names: readonly string[]): boolean {
   return names.some((name) => field === name || field.startsWith(`${name}.`));
-}
-
-/** The fields in which two JSON values differ; null stands for what is not there. */
-export function differences(from: unknown, to: unknown, field = ''): Change[] {
-  if (isDeepStrictEqual(from, to)) return [];
-  if (!isRecord(from) || !isRecord(to)) return [{ field, from: from ?? null, to: to ?? null }];
-  const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
-  return [...keys].flatMap((key) => differences(from[key], to[key], field === '' ? key : `${field}.${key}`));
-}
-
-/** For a sentence: "steps was 10, is 20; seed was null, is 1". */
-export function inWords(changes: readonly Change[]): string {
-  return changes
-    .map(({ field, from, to }) => `${field} was ${JSON.stringify(from)}, is ${JSON.stringify(to)}`)
-    .join('; ');
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Writes a file of a run beside its place, then renames it: it is whole, or what it was. */
-export function replaceFile(folder: string, name: string, content: string | Uint8Array): void {
-  const unfinished = join(folder, `${name}.unfinished`);
-  const file = openSync(unfinished, 'w');
-  try {
-    writeFileSync(file, content);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(unfinished, join(folder, name));
-  syncFolder(folder);
-}
-
-/** Runs `work` on the run's folder; a failure of the file system becomes a Memory3Error "disk". */
-export function onDisk<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    if (cause instanceof Memory3Error || !(cause instanceof Error)) throw cause;
-    throw new Memory3Error('disk', `The run's folder ${path} cannot be used: ${cause.message}.`, {
-      remedy: 'Check that it may be written to and has space left.',
-      cause,
-    });
-  }
 }

@@ -14,10 +14,10 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import { type AnswerSummary, answer } from '../../generate/answer.ts';
 import type { Message } from '../../model/chat-template.ts';
-import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import { type Evaluated, identityOf, recallOf } from '../eval/evaluate.ts';
 import type { Mode } from '../eval/modes.ts';
 import { defaultOverlap } from '../eval/references.ts';

@@ -11,8 +11,8 @@
  * The denominator must be a gain beyond noise: else nothing can be said.
  */
 import { resolve } from 'node:path';
+import { type Change, differences } from '../../differences.ts';
 import { Memory3Error } from '../../errors.ts';
-import { type Change, differences } from '../../train/run-folder.ts';
 import type { Interval } from '../share.ts';
 import type { MetricName, Task } from '../tasks/task.ts';
 import { metricKinds } from './metrics.ts';

@@ -3,9 +3,9 @@
  * two runs of the same is in its section "times".
  */
 import { join } from 'node:path';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { type Html, html } from '../../html.ts';
 import { counted, pageOf } from '../../page.ts';
-import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import type { BankDescription } from '../banks/holdings.ts';
 import { noiseRule } from '../share.ts';
 import type { MetricName, Task } from '../tasks/task.ts';

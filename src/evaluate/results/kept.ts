@@ -7,8 +7,9 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { differences, inWords } from '../../differences.ts';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
-import { differences, inWords, onDisk, replaceFile } from '../../train/run-folder.ts';
 import { readStoredRun, type StoredRun } from '../eval/stored-run.ts';
 
 /** What is asked of a kept evaluation; what it says beyond that, of data and bank, it was measured with. */

@@ -16,11 +16,11 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { onDisk } from '../../durable-file.ts';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import type { OpenedModel, Workspace } from '../../generate/workspace.ts';
 import { bankExtension } from '../../hub/home.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
-import { onDisk } from '../../train/run-folder.ts';
 import { type BuildEvent, buildBank, finishedBank } from '../banks/build.ts';
 import { withKnownVectors } from '../banks/known-vectors.ts';
 import { planBank } from '../banks/plan.ts';

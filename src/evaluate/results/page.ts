@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { onDisk, replaceFile } from '../../train/run-folder.ts';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { describeParameters } from '../eval/comparison-words.ts';
 import type { StoredRun } from '../eval/stored-run.ts';
 import { fewestPairs } from '../share.ts';

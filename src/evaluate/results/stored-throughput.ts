@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { differences, inWords } from '../../differences.ts';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
 import { profileIdentity } from '../../memory/choose-profile.ts';
@@ -10,7 +12,6 @@ import { readTextFile } from '../../model/binary-file.ts';
 import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
-import { differences, inWords, onDisk, replaceFile } from '../../train/run-folder.ts';
 import { measureThroughput, type ThroughputReport } from '../throughput.ts';
 import type { ThroughputPart } from './plan.ts';
 

@@ -2,10 +2,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { readTextFile } from '../../model/binary-file.ts';
 import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
-import { onDisk, replaceFile } from '../../train/run-folder.ts';
 import { readStoredRun, type StoredRun } from '../eval/stored-run.ts';
 import { readKept } from './kept.ts';
 import { type ResultsPlan, runsOf } from './plan.ts';

@@ -5,11 +5,12 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { differences, inWords } from '../../differences.ts';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
 import { readTextFile } from '../../model/binary-file.ts';
 import { faultsOf } from '../../model/safetensors.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
-import { differences, inWords, onDisk, replaceFile } from '../run-folder.ts';
 
 /** The arms, and whether their stages have memories. */
 export const arms = {

@@ -5,10 +5,11 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { differences, inWords } from '../../differences.ts';
+import { onDisk, replaceFile } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
 import { readTextFile } from '../../model/binary-file.ts';
 import { parseStrictJson } from '../../model/strict-json.ts';
-import { differences, inWords, onDisk, replaceFile } from '../run-folder.ts';
 import { isPrepared } from './prepared.ts';
 
 const fileName = 'made-of.json';

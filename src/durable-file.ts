@@ -1,0 +1,42 @@
+/** Files that are whole or what they were before, whatever happens, and are on the disk when that is said. */
+import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Memory3Error } from './errors.ts';
+
+/** Makes the name of a new or renamed file durable, as its bytes are. */
+export function syncFolder(path: string): void {
+  if (process.platform === 'win32') return; // A folder cannot be opened there; NTFS keeps names in its own log.
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Writes a file beside its place, then renames it: it is whole, or what it was. */
+export function replaceFile(folder: string, name: string, content: string | Uint8Array): void {
+  const unfinished = join(folder, `${name}.unfinished`);
+  const file = openSync(unfinished, 'w');
+  try {
+    writeFileSync(file, content);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(unfinished, join(folder, name));
+  syncFolder(folder);
+}
+
+/** Runs `work` on a folder; a failure of the file system becomes a Memory3Error "disk". */
+export function onDisk<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof Memory3Error || !(cause instanceof Error)) throw cause;
+    throw new Memory3Error('disk', `The folder ${path} cannot be used: ${cause.message}.`, {
+      remedy: 'Check that it may be written to and has space left.',
+      cause,
+    });
+  }
+}
