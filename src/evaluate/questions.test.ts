@@ -99,6 +99,10 @@ describe('questions', () => {
     });
     assert.throws(() => read('{"id": 1}\n'), { code: 'damaged', message: /line 1.*question/s });
     assert.throws(() => read(lines([{ ...question('1', 'iron'), context_id: 'z' }])), /context z/);
+    assert.throws(() => read(lines([{ ...question('1', 'iron'), answer_starts: [3] }])), {
+      code: 'damaged',
+      message: /wrong\.jsonl: the first answer of question 1 does not stand at 3 in context a/,
+    });
     assert.throws(() => readQuestions('/no/such', 'x', tokenizer, options), { code: 'not-found' });
   });
 });

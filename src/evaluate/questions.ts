@@ -3,7 +3,7 @@
  *
  * Files are JSON Lines, plain or gzip: contexts {context_id, title, text}, questions {id, question, context_id, answers[],
  * answer_starts[]}. The reference of a question is the chunk of its passage that holds the first answer; a question whose
- * answer is cut by a chunk's end is left out and counted, as is one without an answer.
+ * answer is cut by a chunk's end is left out and counted, as is one without an answer. Starts are in UTF-16 units.
  */
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
@@ -49,7 +49,8 @@ export interface QuestionOptions {
 
 /**
  * Reads questions and cuts their references.
- * @throws Memory3Error "not-found" or "damaged", naming file and line; "usage" if there are too few other references.
+ * @throws Memory3Error "not-found" or "damaged", naming file and line or question; "usage" if there are too few other
+ *   references.
  */
 export function readQuestions(
   contextsFile: string,
@@ -75,19 +76,27 @@ export function readQuestions(
   const items: QuestionItem[] = [];
   let cut = 0;
   let unanswerable = 0;
-  for (const { question, context_id, answers, answer_starts } of questions) {
+  for (const { id, question, context_id, answers, answer_starts } of questions) {
     if (items.length === options.limit) break;
     const [answer, start] = [answers[0], answer_starts[0]];
     if (answer === undefined || start === undefined) {
       unanswerable++;
       continue;
     }
-    const holder = cutContext(context_id).find((chunk) => chunk.start <= start && start + answer.length <= chunk.end);
+    const chunks = cutContext(context_id);
+    if (contexts.get(context_id)?.startsWith(answer, start) !== true) {
+      throw new Memory3Error(
+        'damaged',
+        `${questionsFile}: the first answer of question ${id} does not stand at ${start} in context ${context_id}.`,
+        { remedy: 'Starts are counted in UTF-16 units.' },
+      );
+    }
+    const holder = chunks.find((chunk) => chunk.start <= start && start + answer.length <= chunk.end);
     if (holder === undefined) {
       cut++;
       continue;
     }
-    const others = contextIds.filter((id) => id !== context_id);
+    const others = contextIds.filter((other) => other !== context_id);
     const references = [holder, ...drawDistractors(holder, others, cutContext, options)];
     if (references.length <= options.distractors) {
       throw new Memory3Error(

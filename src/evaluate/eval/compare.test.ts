@@ -134,8 +134,10 @@ describe('effective size', () => {
 
   it('of perplexity, which is better when it is lower', () => {
     const own = small('perplexity', repeated(2, 6), repeated(1.5, 6));
-    const [size] = compared(own, large('perplexity', repeated(1, 6))).sizes;
-    near(size?.share?.value, (Math.E ** 2 - Math.E ** 1.5) / (Math.E ** 2 - Math.E));
+    const comparison = compared(own, large('perplexity', repeated(1, 6)));
+    near(comparison.sizes[0]?.share?.value, (Math.E ** 2 - Math.E ** 1.5) / (Math.E ** 2 - Math.E));
+    assert.match(notesOf(comparison).join('\n'), /Perplexity of wikitext2 is per token: .* same tokenizer/);
+    assert.doesNotMatch(notesOf(compared(own, { ...own, modes: ['none'] })).join('\n'), /tokenizer/);
   });
 
   it('is none where the larger model is not better beyond noise, or parameters are not known', () => {

@@ -1,4 +1,5 @@
 /** A comparison in plain words: the same on the terminal and in the report. */
+import { taskNamed } from '../tasks/all.ts';
 import type { ComparedRun, Comparison, EffectiveSize, OnlyOne } from './compare.ts';
 import { meanOf } from './words.ts';
 
@@ -9,7 +10,7 @@ export const sizeFormula =
   "of the difference to the larger one's.";
 
 /** What is not alike in the runs, a sentence each. */
-export function notesOf({ here, there, sizes, otherData, settings, ...only }: Comparison): string[] {
+export function notesOf({ here, there, rows, sizes, otherData, settings, ...only }: Comparison): string[] {
   return [
     ...[here, there].flatMap((run) =>
       run.complete ? [] : [`${run.name} is not finished: what it has so far is compared.`],
@@ -20,6 +21,7 @@ export function notesOf({ here, there, sizes, otherData, settings, ...only }: Co
     ...(otherData.length === 0
       ? []
       : [`The data files of ${otherData.join(', ')} differ: their items are matched by their ids alone.`]),
+    ...otherTokens(here, there, rows),
     ...settings.map(({ field, from, to }) => `${field}: ${said(from)} here, ${said(to)} there.`),
   ];
 }
@@ -30,6 +32,16 @@ function noSize(here: ComparedRun, there: ComparedRun, { length }: Comparison['s
   if (unknown.length > 0) return [`No effective size: ${unknown.join(' and ')} does not say its model's parameters.`];
   if (length > 0 || (there.parameters as number) <= (here.parameters as number)) return [];
   return ['No effective size: it needs items in the mode none in both runs, and in another mode here.'];
+}
+
+/** Models of other names may cut texts into other tokens. */
+function otherTokens(here: ComparedRun, there: ComparedRun, rows: Comparison['rows']): string[] {
+  const ofTexts = rows
+    .filter(({ metric }) => metric === 'perplexity')
+    .flatMap(({ tasks }) => tasks.filter((name) => taskNamed(name).kind === 'perplexity'));
+  if (here.model === there.model || ofTexts.length === 0) return [];
+  const names = [...new Set(ofTexts)].join(', ');
+  return [`Perplexity of ${names} is per token: it compares only models with the same tokenizer.`];
 }
 
 function onlyOne({ name }: ComparedRun, { tasks, modes }: OnlyOne): string[] {

@@ -57,9 +57,12 @@ export function parseMode(text: string, memories: number): Mode {
   const references = isCounted ? checked(countSchema, first, text) : memories;
   const profile: { keptTokens?: MemoryProfile['keptTokens']; storage?: MemoryProfile['storage'] } = {};
   for (const setting of isCounted ? rest.slice(1) : rest) {
-    const [key, value = ''] = setting.split('=');
-    if (kind === 'memory' && key === 'kept') profile.keptTokens = checked(settings.kept, value, text);
-    else if (kind === 'memory' && key === 'storage') profile.storage = checked(settings.storage, value, text);
+    const [key, value = '', ...more] = setting.split('=');
+    if (kind !== 'memory' || more.length > 0) throw unknown(text);
+    // Each once: of two only one could count.
+    if (key === 'kept' && profile.keptTokens === undefined) profile.keptTokens = checked(settings.kept, value, text);
+    else if (key === 'storage' && profile.storage === undefined)
+      profile.storage = checked(settings.storage, value, text);
     else throw unknown(text);
   }
   const changes = [

@@ -104,7 +104,7 @@ ${counted(verdicts.length, 'task', 'tasks')}</li>`;
   return html`<section id="short">
 <h2>In short</h2>
 <p class="note">Each task by its first metric. A difference counts as noise where ${noiseRule('items of a task')}.</p>
-<ul class="notes">${lines.length === 0 ? html`<li>There is nothing to compare: one mode only.</li>` : lines}</ul>
+<ul class="notes">${lines.length === 0 ? html`<li>There is nothing to compare: no two modes have items in common.</li>` : lines}</ul>
 </section>
 `;
 }

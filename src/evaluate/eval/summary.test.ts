@@ -182,6 +182,9 @@ describe('modes', () => {
     'rag:3:kept=8',
     'memory:kept=0',
     'memory:storage=f8',
+    'memory:kept=8:kept=16',
+    'memory:storage=f16:storage=int8',
+    'memory:kept=8=9',
     'none:gold',
     'rag:3:gold',
   ]) {

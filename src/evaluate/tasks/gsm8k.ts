@@ -12,7 +12,7 @@ export const gsm8k = defineTask({
   stop: '\n\n',
   metrics: ['exact'],
   extract: lastNumber,
-  line: z.object({ id: fields.id, question: z.string(), solution: z.string(), answer: z.string() }),
+  line: z.object({ id: fields.id, question: z.string(), solution: z.string(), answer: z.string().regex(/\d/) }),
   form: ({ question, solution, answer }) => ({
     query: question,
     prompt: asked(question),

@@ -144,7 +144,7 @@ type TaskOf<Kind extends TaskKind> = Omit<Definition<Kind, AnyLine>, 'line' | 'f
     readonly trained: 'all' | 'some' | 'none';
     /**
      * @param heldOut without the lines that were trained on, unless they are all
-     * @throws Memory3Error "not-found" or "damaged", naming file and line.
+     * @throws Memory3Error "not-found" or "damaged", naming file and line or item.
      */
     readonly read: (path: string, heldOut?: boolean) => ItemOf<Kind>[];
     /** Null for a task whose items have no passages of their own. */
@@ -167,7 +167,10 @@ export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
   };
   const read = (path: string, heldOut = false): ItemOf<Kind>[] => {
     const all = withDistinctIds(readJsonLines(path, line));
-    return (heldOut && typeof trained === 'function' ? all.filter((one) => !trained(one)) : all).flatMap(itemsOf);
+    const wanted = heldOut && typeof trained === 'function' ? all.filter((one) => !trained(one)) : all;
+    const items = wanted.flatMap(itemsOf);
+    for (const item of items) checkRight(item as Item, path);
+    return items;
   };
   const readGold = (folder: string, of: GoldPassages<Line>): PassagesById => {
     const passagesOf = typeof of === 'function' ? of : passagesIn(of, folder);
@@ -183,6 +186,14 @@ export function defineTask<Kind extends TaskKind, Line extends AnyLine>(
       : { file: typeof gold === 'function' ? null : gold.file, read: (folder) => readGold(folder, gold) };
   const whatTrained = trained === undefined ? 'none' : trained === 'all' ? 'all' : 'some';
   return { ...task, trained: whatTrained, read, gold: taskGold } as unknown as TaskOf<Kind>;
+}
+
+/** Refuses a choice whose right ones are not among its own: it would be wrong whatever the model says. */
+function checkRight(item: Item, path: string): void {
+  if (item.kind !== 'choice') return;
+  const count = item.prompts.reduce((sum, { continuations }) => sum + continuations.length, 0);
+  if (item.right.length > 0 && item.right.every((index) => index < count)) return;
+  throw new Memory3Error('damaged', `${path}: the item ${item.id} has no right answer among its ${count} choices.`);
 }
 
 /** Items are told apart by their ids, in references and in scores: the second line with the id "x" is "x#2". */
@@ -227,7 +238,7 @@ export interface MaterialOptions {
 
 /**
  * Reads a task's items and shots.
- * @throws Memory3Error "usage" if there are fewer shots than asked for or no items; "not-found" or "damaged", naming file and line.
+ * @throws Memory3Error "usage" if there are fewer shots than asked for or no items; "not-found" or "damaged", naming file and line or item.
  */
 export function readMaterial(
   task: Task,
@@ -238,13 +249,16 @@ export function readMaterial(
   const drawn = draw(task.file);
   const count = task.shots === null ? 0 : wanted;
   const isOwn = task.shots === 'own';
-  const items = isOwn ? drawn.slice(count, count + limit) : drawn.slice(0, limit);
+  const others = task.shots === null || isOwn || count === 0 ? [] : draw(task.shots);
+  const source = isOwn ? drawn.slice(0, count) : others;
+  // Nor what a shot asks too, as HaluEval asks twice about a question: the shot would answer it.
+  const left = isOwn ? drawn.slice(count).filter(({ query }) => source.every((shot) => shot.query !== query)) : drawn;
+  const items = left.slice(0, limit);
   if (items.length === 0) {
     throw new Memory3Error('usage', `${join(folder, task.file)} has no item of ${task.name} to measure with.`);
   }
   const gold = isGoldWanted && task.gold !== null ? task.gold.read(folder) : null;
-  if (count === 0 || task.shots === null) return { items, shots: new Map(), gold };
-  const source = isOwn ? drawn.slice(0, count) : draw(task.shots);
+  if (count === 0) return { items, shots: new Map(), gold };
   const groups = new Set(items.map(({ group = '' }) => group));
   const shots = new Map([...groups].map((group) => [group, shotsOf(task.name, source, group, count)]));
   return { items, shots, gold };

@@ -185,6 +185,21 @@ describe('forms', () => {
     assert.deepEqual(readMaterial(trivia, data.path, { ...all, heldOut: true }), readMaterial(trivia, data.path, all));
   });
 
+  it('refuses lines that have no right answer', () => {
+    using folder = temporaryFolder();
+    const refused = (name: string, file: string, line: object) => {
+      folder.write(file, gzipSync(`${JSON.stringify(line)}\n`));
+      assert.throws(() => readMaterial(taskNamed(name), folder.path, all), {
+        code: 'damaged',
+        message: /jsonl\.gz[:,]/,
+      });
+    };
+    refused('copa', 'copa/validation.jsonl.gz', { id: 'x', question: 'Why?', choices: ['a', 'b'], answer: 2 });
+    const labels = { mc1_choices: ['a', 'b'], mc1_labels: [0, 0], mc2_choices: ['a', 'b'], mc2_labels: [0, 0] };
+    refused('truthfulqa_mc2', 'truthfulqa/half_a.jsonl.gz', { id: 'x', question: 'Why?', ...labels });
+    refused('gsm8k', 'gsm8k/test.jsonl.gz', { id: 'x', question: '2+2?', solution: 'Four.', answer: 'four' });
+  });
+
   it('tells lines apart that have the same id', () => {
     using folder = temporaryFolder();
     const line = JSON.stringify({ id: 'one', question: 'Who?', answers: ['Ann'] });
@@ -200,5 +215,7 @@ describe('forms', () => {
     assert.equal(shots.match(/Answer: Ann/g)?.length, 3);
     for (const item of once.items) assert.ok(!shots.includes(item.query));
     assert.throws(() => read('squad', 'generated', { shots: 10 }), { code: 'usage' });
+    // Of three questions, two judgements each.
+    assert.equal(read('halueval_qa', 'choice', { shots: 1 }).items.length, 4, 'no item that asks what a shot asks');
   });
 });
