@@ -38,7 +38,7 @@ export async function plotInPage(spec: PlotSpec, label: string): Promise<Html> {
   const svg = await draw(spec, pageConfig);
   const shape = html`role="img" aria-label="${label}"`;
   // Within HTML an SVG needs no name space.
-  return { markup: svg.replaceAll(/ xmlns(:xlink)?="[^"]*"/g, '').replace('<svg', `<svg ${shape.markup}`) };
+  return { markup: svg.replaceAll(/ xmlns(:xlink)?="[^"]*"/g, '').replace('<svg', () => `<svg ${shape.markup}`) };
 }
 
 async function draw(spec: PlotSpec, common: object): Promise<string> {

@@ -72,7 +72,9 @@ export class LlamaCpp implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = this.#child.exitCode === null ? once(this.#child, 'exit') : undefined;
+    const { exitCode, signalCode } = this.#child;
+    // One that crashed has no exit code, and ends no second time.
+    const ended = exitCode === null && signalCode === null ? once(this.#child, 'exit') : undefined;
     this.#child.stdin?.end();
     await ended;
   }

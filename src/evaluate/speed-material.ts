@@ -15,7 +15,7 @@ import type { Embedder } from '../retrieval/embedder.ts';
 import type { KeptName } from './speed.ts';
 
 /** The texts that come with the project. */
-export const libraryFolder = fileURLToPath(new URL('../../assets/library/', import.meta.url));
+const libraryFolder = fileURLToPath(new URL('../../assets/library/', import.meta.url));
 
 /** Those of them that are plain text. */
 export function libraryTexts(): string[] {

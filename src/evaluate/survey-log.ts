@@ -4,7 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync, truncateSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { z } from 'zod';
+import { onDisk } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 import { readJsonLines } from '../json-lines.ts';
 import type { LanguageModel } from '../memory/model.ts';
@@ -109,21 +111,13 @@ function openLog(path: string, surveyed: Surveyed): SurveyEvent[] {
     });
   }
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  if (whole !== text) onDisk(path, () => truncateSync(path, Buffer.byteLength(whole)));
+  if (whole !== text) onDisk(dirname(path), () => truncateSync(path, Buffer.byteLength(whole)));
   if (whole === '') append(path, surveyed);
   return readJsonLines(path, lineSchema).filter((line) => line.kind !== 'survey');
 }
 
 function append(path: string, line: z.output<typeof lineSchema>): void {
-  onDisk(path, () => appendFileSync(path, `${JSON.stringify(line)}\n`, { flush: true }));
-}
-
-function onDisk(path: string, work: () => void): void {
-  try {
-    work();
-  } catch (cause) {
-    throw new Memory3Error('disk', `${path} cannot be written.`, { cause });
-  }
+  onDisk(dirname(path), () => appendFileSync(path, `${JSON.stringify(line)}\n`, { flush: true }));
 }
 
 function isSame(event: SurveyEvent, { layer, head }: Restricted): boolean {

@@ -60,7 +60,7 @@ describe('a judge', () => {
   });
 
   it('is sent neither a model nor a key that is not given', async () => {
-    await ask([saying('Score: 2')]);
+    await ask([saying('Score: 2')], { timeoutSeconds: 16.1 });
     assert.equal(requests()[0]?.headers.authorization, undefined);
     assert.ok(!('model' in (requests()[0]?.body ?? { model: '' })));
   });

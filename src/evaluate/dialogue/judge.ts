@@ -139,7 +139,7 @@ function canPass(error: Error): boolean {
 
 async function attempt(judge: Judge, messages: readonly Message[], signal: AbortSignal | undefined): Promise<Verdict> {
   const { url, model, key, timeoutSeconds } = judge;
-  const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
+  const timeout = AbortSignal.timeout(Math.ceil(timeoutSeconds * 1000));
   let response: Response;
   let text: string;
   try {

@@ -186,7 +186,7 @@ export const resultsPlan: ResultsPlan = {
     ...{ truthfulqa_mc1: many, truthfulqa_mc2: many, halluqa: many, squad: many, nq_open: many, medmcqa: many },
   },
   banks: {
-    // All 510 contracts are nine tenths of the text, and hardly any of the tasks is about contracts.
+    // All 510 contracts are 70 % of the text, and hardly any of the tasks is about contracts.
     general: { limits: { cuad: 50 } },
     professional: {},
   },

@@ -86,7 +86,7 @@ export function meanOf(column: Column, rows: readonly Row[]): Value {
 }
 
 /** The difference of two columns' values, or of their means over rows. */
-export function differenceBetween(first: Column, second: Column, rows: readonly Row[]): Omit<Difference, 'to'> {
+function differenceBetween(first: Column, second: Column, rows: readonly Row[]): Omit<Difference, 'to'> {
   const strata = pairsOf(first, second, rows);
   if (strata.length === 0) return { ...unknown, items: 0, noise: true };
   return differenceOf(metricOf(rows), strata, seed);
