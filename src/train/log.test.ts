@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../test/support/temporary.ts';
@@ -41,6 +41,27 @@ test('what is cut from a log stands in the file of discarded lines, a torn line 
   }
   assert.deepEqual(readRunLog(path), [step(1), step(2, 7)]);
   assert.equal(readFileSync(discarded, 'utf8'), `${JSON.stringify(step(2))}\n{"kind":"st\n`);
+});
+
+test('a log that was cut off within a line goes on behind the last whole one', () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, 'log.jsonl');
+  const discarded = join(folder.path, 'log-discarded.jsonl');
+  let length = 0;
+  {
+    using log = openRunLog(path, discarded);
+    for (const number of [1, 2]) log.append(step(number));
+    length = log.bytes;
+  }
+  truncateSync(path, length - 4);
+  {
+    using log = openRunLog(path, discarded);
+    assert.equal(log.cut(length), 1);
+    assert.equal(log.cut(length), 0);
+    log.append(step(2, 7));
+  }
+  assert.deepEqual(readRunLog(path), [step(1), step(2, 7)]);
+  assert.equal(readFileSync(discarded, 'utf8'), `${JSON.stringify(step(2)).slice(0, -3)}\n`);
 });
 
 test('a line that is no event is named', () => {

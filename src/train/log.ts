@@ -11,7 +11,6 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
-  readSync,
   writeSync,
 } from 'node:fs';
 import { z } from 'zod';
@@ -95,7 +94,10 @@ export interface RunLog extends Disposable {
   append(event: LoggedEvent): void;
   /** Brings everything to the disk. */
   sync(): void;
-  /** Cuts the log after `length` bytes. @returns how many lines were moved to the file of discarded lines. */
+  /**
+   * Cuts the log after `length` bytes, or behind the last whole line before, where it has lost some of them.
+   * @returns how many lines were moved to the file of discarded lines.
+   */
   cut(length: number): number;
 }
 
@@ -121,14 +123,15 @@ export function openRunLog(path: string, discardedPath: string): RunLog {
     },
     sync: () => onDisk(() => fsyncSync(file)),
     cut(length) {
-      if (length >= bytes) return 0;
-      const rest = Buffer.alloc(bytes - length);
       return onDisk(() => {
-        readSync(file, rest, 0, rest.length, length);
-        const lines = rest.toString('utf8').split('\n').filter(Boolean);
+        const all = readFileSync(path);
+        // Whatever is appended behind half a line could not be read with it.
+        const end = all.subarray(0, length).lastIndexOf('\n') + 1;
+        if (end === all.length) return 0;
+        const lines = all.toString('utf8', end).split('\n').filter(Boolean);
         appendFileSync(discardedPath, lines.map((line) => `${line}\n`).join(''), { flush: true });
-        ftruncateSync(file, length);
-        bytes = length;
+        ftruncateSync(file, end);
+        bytes = end;
         return lines.length;
       });
     },

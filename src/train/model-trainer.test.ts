@@ -7,6 +7,7 @@ import { after, describe, it } from 'node:test';
 import { openFamily } from '../../test/support/families.ts';
 import { tokenLikelihoods } from '../evaluate/likelihood.ts';
 import { seededRandom } from '../generate/sampling.ts';
+import { GraphBuilder } from '../graph/graph.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { decodeMemory } from '../memory/format.ts';
 import { LanguageModel } from '../memory/model.ts';
@@ -490,6 +491,16 @@ describe('a trainer', () => {
     await assert.rejects(trainer.restore({ tensors: without, values }), { code: 'damaged', message: /no square of/ });
     await trainer.accumulate(whole);
     await trainer.update(1e-3);
+  });
+
+  it('says what could not be compiled, and closes', async () => {
+    const failing = async () => {
+      await using trainer = await openTrainer('llama');
+      const builder = new GraphBuilder('broken');
+      builder.output(builder.apply('NoSuchOperator', []), 'nothing', 'float32', [1]);
+      await trainer.runGraph('broken', () => builder.finish(), {}, ['nothing']);
+    };
+    await assert.rejects(failing, { name: 'Memory3Error', message: /NoSuchOperator/ });
   });
 
   it('refuses tokens to keep that its graph cannot choose, or that do not fit', async () => {

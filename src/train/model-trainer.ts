@@ -364,8 +364,11 @@ export class ModelTrainer implements AsyncDisposable {
 
   /** Frees the graphs and the arrays. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const sessions = [...this.#sessions.values(), ...(this.#optimiser === undefined ? [] : [this.#optimiser])];
-    for (const session of sessions) await this.#device.release(await session);
+    const compiling = [...this.#sessions.values(), ...(this.#optimiser === undefined ? [] : [this.#optimiser])];
+    // One that could not be compiled was told where it was wanted, and is not to hide that error behind another.
+    for (const session of await Promise.allSettled(compiling)) {
+      if (session.status === 'fulfilled') await this.#device.release(session.value);
+    }
     for (const state of Object.values(this.#states)) await this.#device.release(state);
   }
 

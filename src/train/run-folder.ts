@@ -143,9 +143,14 @@ export function readRunConfig(path: string): RunConfig {
  */
 export function readRunCheckpoint(path: string, which: 'last' | 'best' = 'last'): Checkpoint {
   if (which === 'best') return readCheckpoint(join(path, 'best.safetensors'));
-  const step = onDisk(path, () => stepsIn(path)).at(-1);
-  if (step === undefined) throw new Memory3Error('not-found', `There is no checkpoint in ${path}.`);
+  const step = lastCheckpointStep(path);
+  if (step === null) throw new Memory3Error('not-found', `There is no checkpoint in ${path}.`);
   return readCheckpoint(checkpointPath(path, step));
+}
+
+/** The step of a run's latest checkpoint, or null if there is none. Needs no lock. @throws Memory3Error "disk" */
+export function lastCheckpointStep(path: string): number | null {
+  return onDisk(path, () => stepsIn(path)).at(-1) ?? null;
 }
 
 function checkpointsIn(

@@ -1,4 +1,5 @@
 /** A section of the results page: tasks in columns of modes, what they come to together, and what that says. */
+import { recalledMemories } from '../../generate/recall.ts';
 import { counted } from '../../page.ts';
 import { bankDescriptionSchema, bankWords } from '../banks/holdings.ts';
 import { parseMode } from '../eval/modes.ts';
@@ -184,7 +185,8 @@ function bankLine(bank: unknown): string {
 }
 
 function scoreTable({ columns, rivals, paperScores }: Table, rows: readonly Row[]): string {
-  const holding = columns.toReversed().filter(({ mode }) => mode.references > 0 && !mode.gold);
+  // Of the usual number: seven references hold more answers than five.
+  const holding = columns.filter(({ mode }) => mode.references === recalledMemories && !mode.gold);
   const head = [
     ...['task', 'items', 'answer recalled'],
     ...columns.map(({ heading }) => heading),

@@ -1,6 +1,6 @@
 /** Whole conversions of a tiny model on data sets of a few lines. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { conversionData, lines } from '../../../test/support/conversion-data.ts';
@@ -133,5 +133,8 @@ describe('a conversion', () => {
   it('refuses options that make no sense', async () => {
     await assert.rejects(convert(request('wrong', { steps: 0 })), { code: 'usage' });
     await assert.rejects(convert(request('few', { references: 2 })), { code: 'usage' });
+    const nameless = request('nameless', { steps: 1 });
+    await assert.rejects(convert({ ...nameless, name: 'x'.repeat(81) }), { code: 'usage', message: /^name: / });
+    assert.ok(!existsSync(nameless.run), 'before anything is trained');
   });
 });

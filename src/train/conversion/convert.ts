@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
 import { openAdapter, writeAdapter } from '../../memory/adapter.ts';
-import type { AdapterCard } from '../../memory/adapter-card.ts';
+import { type AdapterCard, adapterCardSchema } from '../../memory/adapter-card.ts';
 import { longestBody, type MemoryProfile, memoryProfileSchema } from '../../memory/profile.ts';
 import { adapterState, adapterTensors } from '../adapter-tensors.ts';
 import { courseOf, readRunLog } from '../log.ts';
@@ -99,6 +99,8 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     const described = Object.entries(counts).map(([what, number]) => `${number} ${what}`);
     request.onNotice?.(`${set}: ${described.join(', ')}`);
   }
+  // A name that no card can have is refused now and not when all is trained.
+  checkOptions(adapterCardSchema, await cardOf(request, options, material));
   const lora: LoraOptions = { rank: options.rank, scale: options.scale };
   await using trainer = await ModelTrainer.open(opened.file, opened.model.device, {
     lora,

@@ -84,7 +84,7 @@ function knowledgeIdentity({ tokenizer, header, embedder }: KnowledgeParts): Ban
 }
 
 /** Of every token's bytes, and of what the text of all tokens, one a line, is encoded as: that takes every merge. */
-function tokenizerFingerprint(tokenizer: Tokenizer): string {
+export function tokenizerFingerprint(tokenizer: Tokenizer): string {
   const ids = Array.from({ length: tokenizer.vocabularySize }, (_, id) => id);
   const bytes = ids.map((id) => bytesOf(tokenizer, id));
   const text = bytes.map((token) => Buffer.from(token ?? []).toString('utf8')).join('\n');

@@ -204,6 +204,12 @@ describe('preferences', () => {
       code: 'damaged',
       message: /line 1: [\s\S]*of the user/,
     });
+    const asked = { prompt: 'Who?', chosen: { role: 'user', content: 'Who are you?' }, rejected: 'He.' };
+    const misplaced = folder.write('c.jsonl', JSON.stringify(asked));
+    await assert.rejects(Array.fromAsync(readPreferences([misplaced])), {
+      code: 'damaged',
+      message: /line 1: [\s\S]*message of the assistant/,
+    });
   });
 
   it('have a loss on the last answer only', () => {

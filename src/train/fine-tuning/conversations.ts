@@ -44,8 +44,9 @@ export interface Preference extends FromFile {
 const wellFormed = z.string().refine((text) => text.isWellFormed(), 'it has half a surrogate pair');
 const text = wellFormed.refine((value) => value.trim() !== '', 'it is empty');
 const message = z.object({ role: z.enum(['system', 'user', 'assistant']), content: text });
-const answer = z.union([text, message.transform(({ content }) => content)], {
-  error: 'an answer is a text or a message, and not empty',
+const answerMessage = message.extend({ role: z.literal('assistant') }).transform(({ content }) => content);
+const answer = z.union([text, answerMessage], {
+  error: 'an answer is a text or a message of the assistant, and not empty',
 });
 
 /** A system message or none, then one of the user, then any up to one of `last`. */

@@ -147,6 +147,13 @@ describe('fine-tuning', () => {
     assert.ok(better < even);
     assert.equal(readFileSync(join(second, 'frozen-likelihoods.jsonl'), 'utf8').split('\n').length, 4);
     const both = dpo.saved?.path as string;
+    // What it is validated with may change.
+    const one = [folder.write('one.jsonl', lines([{ prompt: 'Who?', chosen: 'The porter.', rejected: 'The bees.' }]))];
+    const otherwise = await fineTunePreferences(
+      { ...common, data: [preferences], validation: one, adapter, folder: second },
+      { ...quick, lora: { rank: 2, scale: 4 }, beta: 0.1, rounds: 1 },
+    );
+    assert.deepEqual([otherwise.finished, otherwise.step], [true, 6]);
     assert.ok(Math.abs((await lossOf({ adapter }, join(folder.path, 'again'))) - trained) < 1e-5);
 
     await checkStacked(adapter, both, second);
@@ -197,6 +204,7 @@ describe('fine-tuning', () => {
       [{ data: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be learned/],
       [{ validation: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be validated with/],
       [{}, { ...quick, rate: 0 }, 'usage', /rate/],
+      [{ card: { licence: ' ' } }, quick, 'usage', /^licence: /],
     ];
     for (const [options, settings, code, message] of cases) {
       await assert.rejects(fineTuneAnswers({ ...common, ...options, folder: run }, settings), { code, message });

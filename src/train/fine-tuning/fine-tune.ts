@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { checkOptions, Memory3Error } from '../../errors.ts';
-import type { AdapterCard } from '../../memory/adapter-card.ts';
+import { type AdapterCard, adapterCardSchema } from '../../memory/adapter-card.ts';
 import { chunkTokens } from '../../memory/profile.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
 import type { ReferenceCounts } from '../data/references.ts';
@@ -162,6 +162,7 @@ export async function fineTunePreferences(
       pairs: readonly PreferencePair[],
       file: string,
       { fingerprint: own }: TaskSet,
+      replace: boolean,
     ): Promise<FrozenPair[]> => {
       const likelihoods = await frozenLikelihoods(
         join(options.folder, file),
@@ -171,6 +172,7 @@ export async function fineTunePreferences(
         pairs.length,
         (index) => pairLikelihoods(trainer, pairs[index] as PreferencePair, memory),
         {
+          replace,
           ...(options.signal === undefined ? {} : { signal: options.signal }),
           ...(options.onFrozen === undefined ? {} : { onProgress: options.onFrozen }),
         },
@@ -185,8 +187,8 @@ export async function fineTunePreferences(
       trainable: async () =>
         new DirectPreference({
           trainer,
-          training: await frozen(training, 'frozen-likelihoods.jsonl', trainingSet),
-          validation: await frozen(validation, 'frozen-likelihoods-validation.jsonl', validationSet),
+          training: await frozen(training, 'frozen-likelihoods.jsonl', trainingSet, false),
+          validation: await frozen(validation, 'frozen-likelihoods-validation.jsonl', validationSet, true),
           memory,
           beta,
           batch,
@@ -282,6 +284,7 @@ async function fineTune(
   const { examples } = task.training;
   refuseEmpty(task.training, options.data, 'learned');
   if (task.validation !== null) refuseEmpty(task.validation, options.validation ?? [], 'validated with');
+  const card = cardOf(options, kind, examples);
   const trainable = await task.trainable();
   const steps = settings.steps ?? Math.max(1, Math.ceil(task.epochSteps));
   await options.onBegin?.(steps);
@@ -311,19 +314,23 @@ async function fineTune(
   });
   const counts = bank?.recall.counts ?? null;
   if (!result.finished) return { ...result, saved: null, examples, references: counts };
-  const { licence = 'NOASSERTION', dataLicence = 'NOASSERTION', dataSource, training } = options.card ?? {};
-  const files = options.data.map((file) => basename(file)).join(', ');
   const saved = await saveResult(
     folder,
     { ...model, loraScale: lora?.scale ?? null, tensors: await trainer.tensors() },
-    {
-      licence,
-      data: [{ name: files, licence: dataLicence, source: dataSource ?? files, examples }],
-      training: training ?? `memory3 train ${kind}`,
-      results: resultsOf(folder),
-    },
+    { ...card, results: resultsOf(folder) },
   );
   return { ...result, saved, examples, references: counts };
+}
+
+/** What is known of the result's card before anything is trained. @throws Memory3Error "usage" for what no card can say */
+function cardOf({ data, card = {} }: FineTuningOptions, kind: 'sft' | 'dpo', examples: number) {
+  const { licence = 'NOASSERTION', dataLicence = 'NOASSERTION', dataSource, training } = card;
+  const files = data.map((file) => basename(file)).join(', ');
+  return checkOptions(adapterCardSchema.pick({ licence: true, data: true, training: true }), {
+    licence,
+    data: [{ name: files, licence: dataLicence, source: dataSource ?? files, examples }],
+    training: training ?? `memory3 train ${kind}`,
+  });
 }
 
 /** A length that fits the model. @throws Memory3Error "usage" */

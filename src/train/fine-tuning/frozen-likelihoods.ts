@@ -20,6 +20,8 @@ export interface PairLikelihoods {
 }
 
 export interface FrozenOptions {
+  /** Whether likelihoods of something else give way, and are not refused: what a run validates with may change. */
+  readonly replace?: boolean;
   /** Ends between two pairs. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
@@ -34,7 +36,7 @@ const lineSchema = z.strictObject({ chosen: z.number(), rejected: z.number() });
  * @param fingerprint of all that decides them
  * @param count pairs
  * @param compute the likelihoods of one pair
- * @throws Memory3Error "mismatch" if the file was made with something else; "locked"; "diverged" if a number is not finite; "disk".
+ * @throws Memory3Error "mismatch" if the file was made with something else that is not replaced; "locked"; "diverged" if a number is not finite; "disk".
  *   The signal's reason when it is aborted.
  */
 export async function frozenLikelihoods(
@@ -42,11 +44,11 @@ export async function frozenLikelihoods(
   fingerprint: string,
   count: number,
   compute: (index: number) => Promise<PairLikelihoods>,
-  { signal, onProgress }: FrozenOptions = {},
+  { replace = false, signal, onProgress }: FrozenOptions = {},
 ): Promise<PairLikelihoods[]> {
   onDisk(path, () => mkdirSync(dirname(path), { recursive: true }));
   using _lock = onDisk(path, () => takeLock(`${path}.lock`, path));
-  const { likelihoods, bytes } = readKept(path, fingerprint, count);
+  const { likelihoods, bytes } = readKept(path, fingerprint, count, replace);
   if (likelihoods.length === count) return likelihoods;
   const file = onDisk(path, () => openSync(path, 'a'));
   try {
@@ -72,7 +74,12 @@ export async function frozenLikelihoods(
 }
 
 /** The whole lines of the file, and how many bytes they take. */
-function readKept(path: string, fingerprint: string, count: number): { likelihoods: PairLikelihoods[]; bytes: number } {
+function readKept(
+  path: string,
+  fingerprint: string,
+  count: number,
+  replace: boolean,
+): { likelihoods: PairLikelihoods[]; bytes: number } {
   const text = onDisk(path, () => readIfThere(path));
   // Behind the last newline is nothing or half a line.
   const lines = text.split('\n').slice(0, -1);
@@ -84,6 +91,7 @@ function readKept(path: string, fingerprint: string, count: number): { likelihoo
     });
   }
   if (head.fingerprint !== fingerprint) {
+    if (replace) return { likelihoods: [], bytes: 0 };
     throw new Memory3Error('mismatch', `${path} was computed with another model, other data or other references.`, {
       remedy: 'Begin a run in another folder, or go on with what this one was begun with.',
     });

@@ -2,9 +2,13 @@
  * What a model makes of the validation sequences without memories and with them, whatever it was trained with: a model that
  * never saw memories is measured with them too, and the reverse.
  */
+import { Memory3Error } from '../../errors.ts';
 import { chooseProfile, type ProfileChoice, repeatPrompt } from '../../memory/choose-profile.ts';
 import { openModelFile } from '../../model/open.ts';
+import { openTokenizer } from '../../model/open-tokenizer.ts';
+import type { Tokenizer } from '../../model/tokenizer.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
+import { tokenizerFingerprint } from '../data/knowledge.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { checkMeasurable, openPrepared } from './prepared.ts';
 import { meanOf, type PretrainingMemory, sequenceLosses } from './pretraining.ts';
@@ -37,12 +41,16 @@ export interface Evaluation {
   readonly memory: MeasuredLoss | null;
 }
 
-/** @throws Memory3Error "usage" if the corpus has no validation sequence; what opening the model and the corpus throws. */
+/**
+ * @throws Memory3Error "usage" if the corpus has no validation sequence; "mismatch" if it has other tokens than the model; what
+ *   opening the model and the corpus throws.
+ */
 export async function evaluatePretraining(options: EvaluateOptions): Promise<Evaluation> {
   const { passSequences = 4, sequences = Number.POSITIVE_INFINITY, signal } = options;
   using prepared = openPrepared(options.corpus);
   checkMeasurable(prepared);
   using file = await openModelFile(options.model);
+  checkTokens(options, prepared.tokenizer, openTokenizer(file.tokenizerSource()));
   const { validation } = sourcesOf(prepared);
   const profile = chooseProfile(file.config, prepared.tokenizer, { ...pretrainedProfile, ...options.memory });
   await using device = new Device(options.device ?? {});
@@ -64,4 +72,12 @@ export async function evaluatePretraining(options: EvaluateOptions): Promise<Eva
         ? null
         : await measure({ profile, repeatPrompt: repeatPrompt(prepared.tokenizer) }),
   };
+}
+
+/** The same numbers may be other texts: their loss would mean nothing. */
+function checkTokens({ model, corpus }: EvaluateOptions, ofCorpus: Tokenizer, ofModel: Tokenizer): void {
+  if (tokenizerFingerprint(ofCorpus) === tokenizerFingerprint(ofModel)) return;
+  throw new Memory3Error('mismatch', `${corpus} was prepared with another tokenizer than that of ${model}.`, {
+    remedy: "Name the corpus that the model was trained on, or prepare one with the model's tokenizer (--tokenizer).",
+  });
 }

@@ -12,10 +12,12 @@
  * Interrupted, the embedding and the search go on where they stopped.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { onDisk } from '../../durable-file.ts';
 import { checkOptions, Memory3Error } from '../../errors.ts';
+import { takeLock } from '../../lock.ts';
 import { memoryHeader } from '../../memory/choose-profile.ts';
 import { longestBody } from '../../memory/profile.ts';
 import { openTokenizer } from '../../model/open-tokenizer.ts';
@@ -91,7 +93,7 @@ export type PreparedSummary = z.output<typeof preparedSchema>;
 /**
  * Prepares a corpus, its knowledge and its references.
  * @throws Memory3Error "usage" for wrong options or if nothing is left to train on; "mismatch" if the folder's knowledge was
- *   made with another tokenizer or embedder; "disk"; what the documents throw.
+ *   made with another tokenizer or embedder; "locked" if another process prepares it; "disk"; what the documents throw.
  * @example
  * await prepareTraining({ folder: 'corpus', documents: () => readDocuments(['texts/']), knowledgeShare: 0.4, openEmbedder });
  */
@@ -101,9 +103,11 @@ export async function prepareTraining(
   const { folder, documents, knowledge, good, openEmbedder, onProgress, signal, tokenizer: given, ...rest } = options;
   const { vocabularySize, ...settings } = checkOptions(prepareSettingsSchema, rest);
   const paths = pathsIn(folder);
+  onDisk(folder, () => mkdirSync(paths.tokenizer, { recursive: true }));
+  using _lock = onDisk(folder, () => takeLock(join(folder, 'prepare.lock'), `The corpus ${folder}`));
   onDisk(folder, () => {
-    mkdirSync(paths.tokenizer, { recursive: true });
     rmSync(paths.prepared, { force: true });
+    for (const name of readdirSync(folder)) if (unfinishedTokens.test(name)) rmSync(join(folder, name));
   });
   const counted = async function* (phase: PrepareProgress['phase'], texts: Documents) {
     let done = 0;
@@ -155,11 +159,12 @@ export async function prepareTraining(
     yield* filtered(documents(), isKnowledge);
     if (knowledge !== undefined) yield* knowledge();
   };
+  const named = withNames(texts());
   await using embedder = await openEmbedder();
   const parts: KnowledgeParts = { tokenizer, header: memoryHeader(tokenizer), embedder };
   using bank = openKnowledge(paths.knowledge, parts, 'write');
   const names = new Set<string>();
-  for await (const { name } of addKnowledge(bank, parts, counted('knowledge', texts()))) names.add(name);
+  for await (const { name } of addKnowledge(bank, parts, counted('knowledge', named))) names.add(name);
   for (const { name } of [...bank.documents()]) if (!names.has(name)) bank.removeDocument(name);
   const find = async (part: 'train' | 'validation', corpus: TokenFile) => {
     let counts = { found: 0, none: 0, refused: 0 };
@@ -179,6 +184,9 @@ export async function prepareTraining(
   const { documents: known, references } = bank.stats();
   return finish({ ...summary, knowledge: { documents: known, references, train, validation } });
 }
+
+/** What a process that was killed has left of a token file. */
+const unfinishedTokens = /\.tokens\.\d+\.unfinished$/;
 
 /** Whether a folder is prepared to the end. */
 export function isPrepared(folder: string): boolean {
@@ -269,6 +277,16 @@ async function* filtered(documents: Documents, keep: (document: TextDocument) =>
   for await (const document of documents) if (keep(document)) yield document;
 }
 
+/** Documents with ids that are theirs alone: of several with one name a bank keeps the last. */
+async function* withNames(documents: Documents): AsyncGenerator<TextDocument, void> {
+  const counts = new Map<string, number>();
+  for await (const document of documents) {
+    const count = (counts.get(document.id) ?? 0) + 1;
+    counts.set(document.id, count);
+    yield count === 1 ? document : { ...document, id: `${document.id} (${count})` };
+  }
+}
+
 async function* textsOf(documents: Documents): AsyncGenerator<string, void> {
   for await (const { text } of documents) yield text;
 }
@@ -296,15 +314,4 @@ function pathsIn(folder: string) {
     validation: path('validation.references'),
     prepared: path('prepared.json'),
   };
-}
-
-function onDisk(folder: string, action: () => void): void {
-  try {
-    action();
-  } catch (cause) {
-    throw new Memory3Error('disk', `${folder} cannot be written.`, {
-      remedy: 'Check that it may be written to and has space left.',
-      cause,
-    });
-  }
 }

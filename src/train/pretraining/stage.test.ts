@@ -16,6 +16,8 @@ import { overlap } from '../data/overlap.ts';
 import { readDocuments, type TextDocument } from '../data/readers.ts';
 import { courseOf, readRunLog } from '../log.ts';
 import { readRunCheckpoint } from '../run-folder.ts';
+import { trainBytePairs } from '../scratch/byte-pair-encoding.ts';
+import { createModel } from '../scratch/new-model.ts';
 import { arms } from './arm-results.ts';
 import { evaluatePretraining } from './evaluate.ts';
 import { type ExperimentOptions, runExperiment } from './experiment.ts';
@@ -102,6 +104,23 @@ describe('prepareTraining', () => {
     const second = await prepareTraining({ ...small, knowledge: other, knowledgeShare: 0, tokenizer: trained() });
     assert.equal(second.knowledge?.documents, 1);
     assert.equal(summary.knowledge?.documents, documents.length - summary.report.documents);
+    // Texts that share a name are texts all the same.
+    const alike = () => [extra(), other()].flat().map((document) => ({ ...document, id: 'alike' }));
+    const third = await prepareTraining({ ...small, knowledge: alike, knowledgeShare: 0, tokenizer: trained() });
+    assert.equal(third.knowledge?.documents, 2);
+  });
+
+  it('is made by one process, which removes what a killed one has left', async () => {
+    const place = folder.write('shared/train.tokens.77.unfinished', 'half').replace(/[^/\\]*$/, '');
+    const shared = { ...options, folder: place, knowledgeShare: 0, tokenizer: trained() };
+    let second: Promise<unknown> | undefined;
+    const watched = function* () {
+      second ??= assert.rejects(prepareTraining(shared), { code: 'locked', message: /shared/ });
+      yield* documents;
+    };
+    await prepareTraining({ ...shared, documents: watched });
+    await second;
+    assert.ok(second !== undefined && !existsSync(join(place, 'train.tokens.77.unfinished')));
   });
 
   it('is refused if a bit of it has flipped', () => {
@@ -235,6 +254,22 @@ describe('two stages', () => {
       message: /no knowledge/,
     });
     await assert.rejects(runStage(continual('z', { corpus: bare })), { code: 'mismatch', message: /another corpus/ });
+  });
+
+  it('are not gone on from or measured where the result would be of something else', async () => {
+    const longer = join(folder.path, 'longer');
+    cpSync(join(folder.path, 'warmup'), longer, { recursive: true });
+    const interrupt = new AbortController();
+    const onEvent = () => interrupt.abort();
+    await runStage(stage('longer', { steps: 12, signal: interrupt.signal, onEvent }));
+    await assert.rejects(runStage(continual('x', { model: { from: longer } })), {
+      code: 'not-found',
+      message: /not finished: it has \d+ of 12 steps/,
+    });
+    const { files } = await trainBytePairs(['Other texts have other tokens. '.repeat(9)], { vocabularySize: 290 });
+    const model = join(folder.path, 'foreign');
+    createModel(model, shape, files, 1);
+    await assert.rejects(evaluatePretraining({ model, corpus }), { code: 'mismatch', message: /another tokenizer/ });
   });
 
   it('are not measured where nothing was kept to measure on', async () => {

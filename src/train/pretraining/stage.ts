@@ -18,7 +18,7 @@ import { sequenceOrder } from '../data/order.ts';
 import type { RunEvent } from '../log.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { type RunResult, runTraining } from '../run.ts';
-import { readRunConfig } from '../run-folder.ts';
+import { lastCheckpointStep, readRunConfig } from '../run-folder.ts';
 import { initialWeights, type ModelShape, modelShapeSchema, newModelConfig } from '../scratch/new-model.ts';
 import { saveModel } from '../scratch/save-model.ts';
 import { noKnowledge, openPrepared, type PreparedTraining } from './prepared.ts';
@@ -214,11 +214,18 @@ async function beginModel(model: StageOptions['model'], prepared: PreparedTraini
       remedy: 'Go on with the corpus of the run.',
     });
   }
+  // A finished run that is gone on with to more steps has a model already. Without checkpoints only the result was kept.
+  const done = lastCheckpointStep(model.from) ?? settings.steps;
+  if (done < settings.steps) {
+    throw new Memory3Error('not-found', `The run ${model.from} is not finished: it has ${done} of ${settings.steps} steps.`, {
+      remedy: 'Go on with it first, by the command that it was begun with.',
+    });
+  }
   const file = await openModelFile(path);
   return {
     source: file,
     described: { from: resolve(model.from), fingerprint: await file.fingerprint() },
-    firstDraw: config.firstDraw + settings.steps * config.stepSequences,
+    firstDraw: config.firstDraw + done * config.stepSequences,
     [Symbol.asyncDispose]: async () => file[Symbol.dispose](),
   };
 }
