@@ -67,7 +67,7 @@ describe('frozenLikelihoods', () => {
     await frozenLikelihoods(path, 'f', 2, compute);
     await assert.rejects(frozenLikelihoods(path, 'other', 2, compute), { code: 'mismatch' });
     const replacing = counting();
-    assert.deepEqual(await frozenLikelihoods(path, 'other', 1, replacing.compute, { replace: true }), expected(1));
+    await frozenLikelihoods(path, 'other', 1, replacing.compute, { replace: true });
     assert.deepEqual(await frozenLikelihoods(path, 'other', 1, replacing.compute), expected(1));
     assert.deepEqual(replacing.asked, [0]);
     writeFileSync(path, 'something else\n');
