@@ -217,9 +217,13 @@ async function beginModel(model: StageOptions['model'], prepared: PreparedTraini
   // A finished run that is gone on with to more steps has a model already. Without checkpoints only the result was kept.
   const done = lastCheckpointStep(model.from) ?? settings.steps;
   if (done < settings.steps) {
-    throw new Memory3Error('not-found', `The run ${model.from} is not finished: it has ${done} of ${settings.steps} steps.`, {
-      remedy: 'Go on with it first, by the command that it was begun with.',
-    });
+    throw new Memory3Error(
+      'not-found',
+      `The run ${model.from} is not finished: it has ${done} of ${settings.steps} steps.`,
+      {
+        remedy: 'Go on with it first, by the command that it was begun with.',
+      },
+    );
   }
   const file = await openModelFile(path);
   return {
