@@ -33,11 +33,6 @@ ${body}
   return page.markup;
 }
 
-/** "1 memory", "2 memories" */
-export function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
-}
-
 /** Constant, and without the characters that would end it. */
 const commonStyle: Html = {
   markup: `

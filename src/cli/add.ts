@@ -1,5 +1,6 @@
 /** `memory3 add` and `memory3 rewrite`: fill a bank with documents and their memories. */
 import type { Command } from 'commander';
+import { counted } from '../counted.ts';
 import { addSources, type LibraryEvent, type RewriteEvent, rewriteLibrary } from '../generate/library.ts';
 import { openWorkspace } from '../generate/workspace.ts';
 import { listInputs } from '../retrieval/inputs.ts';
@@ -16,7 +17,7 @@ import {
   workspaceOptions,
 } from './options.ts';
 import { showFetching } from './pull.ts';
-import { formatDuration, type Terminal } from './terminal.ts';
+import { formatDuration, formatHoldings, type Terminal } from './terminal.ts';
 
 interface AddFlags extends BankFlags, ModelFlags {
   readonly cold?: boolean;
@@ -100,7 +101,7 @@ async function report(events: AsyncIterable<LibraryEvent | RewriteEvent>, termin
       counts[event.outcome]++;
       counts.references += event.references;
       if (!terminal.json && event.outcome !== 'unchanged') {
-        terminal.notice(`${event.outcome} ${event.name} (${event.references} references)`);
+        terminal.notice(`${event.outcome} ${event.name} (${counted(event.references, 'reference')})`);
       }
     } else if (event.kind === 'skipped') {
       counts.skipped++;
@@ -117,8 +118,8 @@ async function report(events: AsyncIterable<LibraryEvent | RewriteEvent>, termin
   const seconds = (performance.now() - started) / 1000;
   terminal.result({ kind: 'end', ...counts, seconds }, () => {
     const { added, replaced, unchanged, alias, skipped, references, memories } = counts;
-    const documents = `${added} documents added, ${replaced} replaced, ${unchanged + alias} known, ${skipped} skipped`;
-    return `${documents}; ${references} references, ${memories} memories written in ${formatDuration(seconds)}`;
+    const documents = `${counted(added, 'document')} added, ${replaced} replaced, ${unchanged + alias} known, ${skipped} skipped`;
+    return `${documents}; ${formatHoldings({ references, memories })} written in ${formatDuration(seconds)}`;
   });
   const stored = counts.added + counts.replaced + counts.unchanged + counts.alias;
   if (counts.skipped > 0 && stored === 0) process.exitCode = exitCodes.failure;

@@ -3,12 +3,13 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import type { MemoryBank, StoredReference } from '../bank/bank.ts';
 import { openBank } from '../bank/sqlite.ts';
+import { counted } from '../counted.ts';
 import { Memory3Error } from '../errors.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { findDocument } from './find-document.ts';
 import { addBankFlag, type BankFlags, number, refuseIdle } from './options.ts';
-import { formatBytes, type Terminal } from './terminal.ts';
+import { formatBytes, formatHoldings, type Terminal } from './terminal.ts';
 
 interface ShowFlags extends BankFlags {
   readonly text?: boolean;
@@ -56,7 +57,7 @@ function showDocument(bank: MemoryBank, name: string, withText: boolean, termina
   const references = bank.references(document.id);
   terminal.result({ ...document, references: references.map((reference) => withMemory(bank, reference)) }, () => {
     const { bold, dim } = terminal.colours;
-    const head = `${bold(document.title ?? document.name)}\n${document.name}, ${document.mediaType}, ${document.characters} characters, ${document.references} references, ${document.memories} memories`;
+    const head = `${bold(document.title ?? document.name)}\n${document.name}, ${document.mediaType}, ${counted(document.characters, 'character')}, ${formatHoldings(document)}`;
     return [head, ...references.map(({ id, text }) => `${dim(`[${id}]`)} ${text}`)].join('\n\n');
   });
 }

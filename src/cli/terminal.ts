@@ -4,6 +4,7 @@
  */
 import { SingleBar } from 'cli-progress';
 import picocolors from 'picocolors';
+import { counted } from '../counted.ts';
 
 type Colours = ReturnType<typeof picocolors.createColors>;
 
@@ -163,6 +164,11 @@ export function formatBytes(bytes: number): string {
     unit += 1;
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** "3 references, 1 memory" */
+export function formatHoldings({ references, memories }: Readonly<Record<'references' | 'memories', number>>): string {
+  return `${counted(references, 'reference')}, ${counted(memories, 'memory', 'memories')}`;
 }
 
 /** "45 s", "3 min 20 s", "2 h 5 min" */

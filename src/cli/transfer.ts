@@ -1,9 +1,11 @@
 /** `memory3 export` and `memory3 import`: a whole bank as one portable file. */
 import type { Command } from 'commander';
 import { exportBank, importBank } from '../bank/transfer.ts';
+import { counted } from '../counted.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { addBankFlag, type BankFlags } from './options.ts';
+import { formatHoldings } from './terminal.ts';
 
 export function addExport(program: Command): void {
   const command = newCommand(program, 'export <file>', 'back up a whole bank into one file (gzip, JSON Lines)', [
@@ -14,7 +16,7 @@ export function addExport(program: Command): void {
     const counts = await exportBank(bankPath(flags.bank), file);
     terminal.result(
       { file, ...counts },
-      () => `${file}: ${counts.documents} documents, ${counts.references} references, ${counts.memories} memories`,
+      () => `${file}: ${counted(counts.documents, 'document')}, ${formatHoldings(counts)}`,
     );
   });
 }
@@ -28,12 +30,12 @@ export function addImport(program: Command): void {
     const result = await importBank(file, bankPath(flags.bank));
     if (result.otherwiseCut > 0) {
       terminal.notice(
-        `${result.otherwiseCut} memories were left out, since the bank holds their documents cut otherwise; "memory3 add" or the first recall writes them.`,
+        `${counted(result.otherwiseCut, 'memory was', 'memories were')} left out, since the bank holds their documents cut otherwise; "memory3 add" or the first recall writes them.`,
       );
     }
     terminal.result({ file, ...result }, () => {
       const { added, replaced, unchanged, alias } = result.outcomes;
-      return `${file}: ${added} documents added, ${replaced} replaced, ${unchanged + alias} known; ${result.references} references, ${result.memories} memories`;
+      return `${file}: ${counted(added, 'document')} added, ${replaced} replaced, ${unchanged + alias} known; ${formatHoldings(result)}`;
     });
   });
 }

@@ -1,8 +1,10 @@
 /**
  * An explanation as an HTML page that stands alone. The heat map scrolls sideways where there are many memories.
  */
+
+import { counted } from '../counted.ts';
 import { type Html, html } from '../html.ts';
-import { counted, pageOf } from '../page.ts';
+import { pageOf } from '../page.ts';
 import type { ExplainedMemory, ExplainedRecall, Explanation } from './explain.ts';
 
 export interface ExplanationPage {
@@ -20,7 +22,7 @@ export function explanationPage({ question, answer, model, explanation }: Explan
 <p class="question" dir="auto">${question}</p>
 <p class="answer" dir="auto">${answer}</p>
 <p class="note">${model}; ${answerTokens} tokens; ${counted(memories.length, 'memory', 'memories')} recalled at
-${counted(recalls.length, 'chunk', 'chunks')} of prompt and answer.</p>
+${counted(recalls.length, 'chunk')} of prompt and answer.</p>
 
 <h2>What memory was worth</h2>
 ${likelihoods(explanation)}
@@ -62,8 +64,8 @@ function memoryList(memories: readonly ExplainedMemory[]): Html {
 <dl>
 <div><dt>worth</dt><dd>${bar(Math.abs(worth) / most, worth < 0 ? 'against' : 'for')} ${signed(worth)} nats</dd></div>
 <div><dt>attention</dt><dd>${bar(attention, 'share')} ${percent(attention)} %</dd></div>
-<div><dt>recalled</dt><dd>at ${counted(recalls, 'chunk', 'chunks')}, best score ${score.toFixed(3)}; in sight of
-${counted(inSight, 'token', 'tokens')} of the answer</dd></div>
+<div><dt>recalled</dt><dd>at ${counted(recalls, 'chunk')}, best score ${score.toFixed(3)}; in sight of
+${counted(inSight, 'token')} of the answer</dd></div>
 </dl>
 <blockquote dir="auto">${text}</blockquote>
 </li>`;
@@ -99,7 +101,7 @@ ${rows}</tbody>
 function recallItem({ stage, before, query, found }: ExplainedRecall): Html {
   const hits = found.map(({ referenceId, score }) => html`<li>[${referenceId}] ${score.toFixed(3)}</li>`);
   return html`<li class="card">
-<p>${stage === 'prompt' ? 'Prompt' : 'Answer'}, after ${counted(before, 'token', 'tokens')}, asking for</p>
+<p>${stage === 'prompt' ? 'Prompt' : 'Answer'}, after ${counted(before, 'token')}, asking for</p>
 <blockquote dir="auto">${query}</blockquote>
 <ul class="hits">${hits}</ul>
 </li>

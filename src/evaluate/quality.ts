@@ -7,6 +7,8 @@
  * The question's own reference is measured alone or among distractors (`references` of a row). A converted model is
  * compared with models that were trained alike without references and with references as text: each mode may have its own.
  */
+
+import { counted } from '../counted.ts';
 import { Memory3Error } from '../errors.ts';
 import { referencesAsText } from '../generate/prompt.ts';
 import { type Random, seededRandom } from '../generate/sampling.ts';
@@ -16,7 +18,6 @@ import type { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, memoryLayers, referenceTokens, type Scoring } from '../memory/profile.ts';
 import { type EncodedReference, encodeReferences, keepTokens, summaryTokensFor } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
-import { counted } from '../page.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import { shuffle } from '../train/conversion/draw.ts';
 import type { QuestionItem } from './questions.ts';
@@ -134,7 +135,7 @@ function checkLengths(models: QualityModels, tokenizer: Tokenizer, { name, items
   check(
     longest((item) => referencesAsText(firstReferences(item, most).references.map(({ text }) => text))),
     models.rag.config.contextLength,
-    `with ${counted(most, 'reference', 'references')} as text`,
+    `with ${counted(most, 'reference')} as text`,
     most === 1 ? other : 'Measure with fewer other references (--distractors).',
   );
 }

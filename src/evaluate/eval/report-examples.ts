@@ -1,6 +1,7 @@
 /** The part of a report that shows single items: prompt, right answers, and what the model gave in each mode. */
+
+import { counted } from '../../counted.ts';
 import { type Html, html } from '../../html.ts';
-import { counted } from '../../page.ts';
 import type { MetricName, Task } from '../tasks/task.ts';
 import type { Example, ExampleReference, GivenAnswer, TaskExamples } from './examples.ts';
 import { cellValue } from './metrics.ts';
@@ -85,7 +86,7 @@ function referenceLists(given: readonly GivenAnswer[], references: ReadonlyMap<n
     const named = own.map(({ mode, references: { length } }) =>
       length === most?.references.length ? mode : `${mode} (the first ${length})`,
     );
-    return html`<details><summary>${counted(most?.references.length ?? 0, 'reference', 'references')} of ${named.join(', ')}${heldWords(most)}</summary>
+    return html`<details><summary>${counted(most?.references.length ?? 0, 'reference')} of ${named.join(', ')}${heldWords(most)}</summary>
 <ol class="references">${most?.references.map((id) => referenceItem(id, references.get(id))) ?? null}</ol></details>
 `;
   });

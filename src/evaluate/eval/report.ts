@@ -3,9 +3,10 @@
  * two runs of the same is in its section "times".
  */
 import { join } from 'node:path';
+import { counted } from '../../counted.ts';
 import { onDisk, replaceFile } from '../../durable-file.ts';
 import { type Html, html } from '../../html.ts';
-import { counted, pageOf } from '../../page.ts';
+import { pageOf } from '../../page.ts';
 import type { BankDescription } from '../banks/holdings.ts';
 import { noiseRule } from '../share.ts';
 import type { MetricName, Task } from '../tasks/task.ts';
@@ -83,7 +84,7 @@ function begunTasks({ tasks, records, complete }: StoredRun): readonly Task[] {
 function unfinished({ tasks, records }: StoredRun, begun: readonly Task[]): Html {
   const missing = tasks.filter((task) => !begun.includes(task)).map(({ name }) => name);
   const rest = missing.length === 0 ? '' : ` Nothing is measured yet of ${missing.join(', ')}.`;
-  const count = counted(records.length, 'item', 'items');
+  const count = counted(records.length, 'item');
   return html`<p class="unfinished">Not finished: this is what was measured so far, ${count} in modes.${rest}</p>`;
 }
 
@@ -99,7 +100,7 @@ function inShort(cells: readonly Cell[]): Html {
   const lines = [...pairs].map(([pair, verdicts]) => {
     const count = (wanted: boolean | null) => verdicts.filter(({ better }) => better === wanted).length;
     return html`<li><strong>${pair}</strong>: better in ${count(true)}, worse in ${count(false)}, within noise in ${count(null)} of
-${counted(verdicts.length, 'task', 'tasks')}</li>`;
+${counted(verdicts.length, 'task')}</li>`;
   });
   return html`<section id="short">
 <h2>In short</h2>

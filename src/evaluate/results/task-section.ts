@@ -1,6 +1,7 @@
 /** A section of the results page: tasks in columns of modes, what they come to together, and what that says. */
+
+import { counted } from '../../counted.ts';
 import { recalledMemories } from '../../generate/recall.ts';
-import { counted } from '../../page.ts';
 import { bankDescriptionSchema, bankWords } from '../banks/holdings.ts';
 import { parseMode } from '../eval/modes.ts';
 import { trainedWords } from '../eval/report-run.ts';
@@ -292,9 +293,9 @@ function leftOutOf({ mode, records: byTask }: Column, tasks: ReadonlySet<string>
   const noGold = count(({ gold }) => gold === null);
   const tooLong = count((record) => record.tooLong !== null);
   return [
-    ...(leftOut === 0 ? [] : [`${counted(leftOut, 'reference', 'references')} replaced, for overlap with the item`]),
-    ...(short === 0 ? [] : [`${counted(short, 'item', 'items')} with fewer references`]),
-    ...(noGold === 0 ? [] : [`${counted(noGold, 'item', 'items')} without a passage, not measured`]),
-    ...(tooLong === 0 ? [] : [`${counted(tooLong, 'item', 'items')} too long for the model, not measured`]),
+    ...(leftOut === 0 ? [] : [`${counted(leftOut, 'reference')} replaced, for overlap with the item`]),
+    ...(short === 0 ? [] : [`${counted(short, 'item')} with fewer references`]),
+    ...(noGold === 0 ? [] : [`${counted(noGold, 'item')} without a passage, not measured`]),
+    ...(tooLong === 0 ? [] : [`${counted(tooLong, 'item')} too long for the model, not measured`]),
   ].join('; ');
 }

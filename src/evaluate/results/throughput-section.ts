@@ -1,5 +1,5 @@
 /** The section of the results page about throughput. */
-import { counted } from '../../page.ts';
+import { counted } from '../../counted.ts';
 import { blocks, markdownTable } from './markdown.ts';
 import type { ThroughputPart } from './plan.ts';
 import type { StoredThroughput, ThroughputCell } from './stored-throughput.ts';
@@ -31,7 +31,7 @@ function measured({ complete, machine, report }: StoredThroughput): string[] {
   const has = (engine: ThroughputCell['engine']) => rows.some((row) => row.engine === engine);
   const notes = [
     ...(complete ? [] : ['Not all of it is measured yet.']),
-    `${promptTokens} tokens in and ${newTokens} out; ${model.name} ${model.adapter ? 'with' : 'without'} adapter; ${processor}, ${counted(cores, 'core', 'cores')}, ${threads === 0 ? 'all of them used' : counted(threads, 'thread', 'threads')}; medians of ${counted(rounds, 'round', 'rounds')}.`,
+    `${promptTokens} tokens in and ${newTokens} out; ${model.name} ${model.adapter ? 'with' : 'without'} adapter; ${processor}, ${counted(cores, 'core')}, ${threads === 0 ? 'all of them used' : counted(threads, 'thread')}; medians of ${counted(rounds, 'round')}.`,
     ...(fromDisk
       ? []
       : ['The system could not drop its copy of the bank from RAM: memories may have been read from there.']),

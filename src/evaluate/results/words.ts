@@ -1,5 +1,5 @@
 /** How results are written: numbers of cells, names of modes, sentences about comparisons. Shares are in percent. */
-import { counted } from '../../page.ts';
+import { counted } from '../../counted.ts';
 import type { Mode } from '../eval/modes.ts';
 import { fewestPairs } from '../share.ts';
 import type { MetricName } from '../tasks/task.ts';
@@ -52,7 +52,7 @@ export function differenceWords({ value, low, high, noise }: ComparedMean['diffe
 /** "better in 3 of 15 tasks, worse in 1, within noise in 11" */
 export function verdictWords(comparison: Comparison): string {
   const { better, worse, noise } = comparison;
-  const tasks = counted(tasksOf(comparison), 'task', 'tasks');
+  const tasks = counted(tasksOf(comparison), 'task');
   return `better in ${better.length} of ${tasks}, worse in ${worse.length}, within noise in ${noise.length}`;
 }
 
