@@ -28,6 +28,9 @@ describe("the share of RAG's gain", () => {
     const share = shareOfGain([3, 1], [1, 2], [2, 1], seededRandom(4));
     assert.equal(share?.value, 1);
     assert.equal(share?.low, Number.NEGATIVE_INFINITY);
+    const better = shareOfGain([3, 1], [1, 2], [2, 0], seededRandom(4));
+    assert.deepEqual([better?.value, better?.high], [2, Number.POSITIVE_INFINITY]);
+    assert.ok(better && better.low > 0, 'what memory gains where text does not counts for it');
   });
 });
 

@@ -43,11 +43,9 @@ export function shareOfGain(
   memory: readonly number[],
   random: Random,
 ): Share | null {
-  const value = shareOf(none, rag, memory, [...none.keys()]);
-  if (value === null) return null;
-  // Where a resample has no gain, the share has no bound on that side.
-  const statistic = (indices: readonly number[]) => shareOf(none, rag, memory, indices) ?? Number.NEGATIVE_INFINITY;
-  return { value, ...bootstrap(none.length, statistic, random) };
+  const share = (indices: Iterable<number>) => shareOf(none, rag, memory, indices);
+  const value = share(none.keys());
+  return Number.isFinite(value) ? { value, ...bootstrap(none.length, share, random) } : null;
 }
 
 /** Mean of a - b over questions, drawn again with replacement in pairs. */
@@ -92,17 +90,18 @@ export function resampled(statistic: () => number): Pick<Interval, 'low' | 'high
   return { low: quantile(0.025), high: quantile(0.975) };
 }
 
+/** Without a gain to have a share of it has no bound, on the side of what memory gains. */
 function shareOf(
   none: readonly number[],
   rag: readonly number[],
   memory: readonly number[],
-  indices: readonly number[],
-): number | null {
+  indices: Iterable<number>,
+): number {
   let gain = 0;
   let kept = 0;
   for (const index of indices) {
     gain += (none[index] as number) - (rag[index] as number);
     kept += (none[index] as number) - (memory[index] as number);
   }
-  return gain > 0 ? kept / gain : null;
+  return gain > 0 ? kept / gain : kept > 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
 }
