@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { comparableLog, smallNetwork } from '../../test/support/small-network.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { brokenTensor } from './checkpoint.ts';
-import { courseOf, type LoggedEvent, type RunEvent, readRunLog } from './log.ts';
+import { courseOf, type LoggedEvent, type RunEvent, readRunLog, type ValidationEvent } from './log.ts';
 import { type RunOptions, type RunResult, runTraining } from './run.ts';
 import { readRunCheckpoint, readRunConfig } from './run-folder.ts';
 import type { Trainable } from './trainable.ts';
@@ -263,6 +263,15 @@ test('another configuration is refused by name; what may change is logged', asyn
   ]);
   assert.deepEqual(readRunConfig(folder.path).config, config);
   assert.equal(eventsOf(folder.path, 'step').length, 130);
+});
+
+test('the best by one loss is not compared with another loss', async () => {
+  using folder = temporaryFolder();
+  const first = await run(folder.path, { keepBest: 'training', stopAt: 110 });
+  const { best } = await run(folder.path, { keepBest: 'held' });
+  const { losses } = eventsOf(folder.path, 'validation').at(-1) as ValidationEvent;
+  assert.ok((first.best?.loss as number) < (losses.held as number), 'it would have stayed the best');
+  assert.deepEqual(best, { step: 120, loss: losses.held });
 });
 
 test('one process a run', async () => {

@@ -128,6 +128,10 @@ class Run {
     if (this.finished && damaged.length === 0 && changed.length === 0) return;
     const { step } = found.progress;
     this.#log({ kind: 'resumed', step, at: new Date().toISOString(), discardedLines, damaged, changed: [...changed] });
+    if (!changed.some(({ field }) => field === 'keepBest')) return;
+    // The best so far is that of another loss. Written at once: the next process finds nothing changed.
+    this.#progress = { ...this.#progress, best: null };
+    this.#write(found.state);
   }
 
   /** A validation if one is due, else a step; then a checkpoint if one is due. */

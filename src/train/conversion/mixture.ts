@@ -25,7 +25,7 @@ export const kindShares: Readonly<Record<ContextKind, number>> = {
 };
 
 /** Shares of the families among references with questions. SmolLM2 is an English model. */
-export const questionShares: Readonly<Record<QuestionFamily, number>> = {
+const questionShares: Readonly<Record<QuestionFamily, number>> = {
   squad: 0.42,
   policyqa: 0.13,
   nq: 0.13,
@@ -36,7 +36,7 @@ export const questionShares: Readonly<Record<QuestionFamily, number>> = {
 };
 
 /** Shares of the sources among continued documents. */
-export const documentShares: Readonly<Record<string, number>> = {
+const documentShares: Readonly<Record<string, number>> = {
   openstax: 0.35,
   wiki_demo: 0.3,
   squad: 0.25,
@@ -44,7 +44,7 @@ export const documentShares: Readonly<Record<string, number>> = {
 };
 
 /** Shares of the sources of plain contexts. */
-export const plainShares: Readonly<Record<ExchangeSource, number>> = {
+const plainShares: Readonly<Record<ExchangeSource, number>> = {
   dolly_hhrlhf: 0.45,
   self_instruct_seed: 0.05,
   gsm8k: 0.2,

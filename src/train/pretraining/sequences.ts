@@ -17,7 +17,7 @@ import type { ChunkChoice } from '../data/references.ts';
 import type { TokenFile } from '../data/token-file.ts';
 
 /** Chunks whose references are seen: a chunk's own and the four before it. */
-export const seenChunks = 5;
+const seenChunks = 5;
 
 /** The sequences of a corpus, and what their chunks found; null where nothing was looked for. */
 export interface SequenceSource {

@@ -244,6 +244,11 @@ describe('two stages', () => {
       code: 'mismatch',
       message: /memory\.layers/,
     });
+    const narrow = { shape: { ...shape, contextLength: 64 }, seed: 7 };
+    await assert.rejects(runStage(stage('narrow', { model: narrow })), {
+      code: 'usage',
+      message: /128 .* the 64 that/,
+    });
     await assert.rejects(runStage(stage('summary', { memory: { scoring: 'summary' } })), { code: 'usage' });
     await assert.rejects(runStage(continual('x', { model: { from: folder.path } })), { code: 'not-found' });
     await assert.rejects(runStage(continual('x', { model: { from: join(folder.path, 'none') } })), {

@@ -101,8 +101,8 @@ const orderSeed = 1;
 
 /**
  * Runs a stage, or goes on with it; a finished one is left as it is.
- * @throws Memory3Error "usage" for wrong options, or memories on a corpus without knowledge; "not-found" if `from` is not
- *   finished; what `runTraining` throws.
+ * @throws Memory3Error "usage" for wrong options, memories on a corpus without knowledge, or sequences too long for the model;
+ *   "not-found" if `from` is not finished; what `runTraining` throws.
  */
 export async function runStage(options: StageOptions): Promise<StageResult> {
   const { folder, corpus: corpusFolder, model, memory, device: deviceOptions = {}, signal, onEvent, ...rest } = options;
@@ -117,6 +117,15 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     throw new Memory3Error('usage', 'Summary tokens belong to an adapter; pretraining makes a model of its own.', {
       remedy: 'Choose another --scoring.',
     });
+  }
+  const { sequenceLength } = prepared.corpus.train;
+  const { contextLength } = begun.source.config;
+  if (sequenceLength > contextLength) {
+    throw new Memory3Error(
+      'usage',
+      `Sequences of ${sequenceLength} tokens are longer than the ${contextLength} that the model can read.`,
+      { remedy: 'Prepare the corpus with a smaller --length.' },
+    );
   }
   const sources = sourcesOf(prepared);
   if (profile !== null && sources.train.references === null) throw noKnowledge(corpusFolder);
