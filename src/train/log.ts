@@ -14,7 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { z } from 'zod';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { faultsOf } from '../model/safetensors.ts';
 
 const natural = z.int().nonnegative();
@@ -168,7 +168,7 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new Memory3Error('not-found', `There is no log ${path}.`, { cause });
+    throw new Memory3Error('not-found', `The log ${path} cannot be read: ${messageOf(cause)}.`, { cause });
   }
 }
 
