@@ -26,6 +26,7 @@ import {
   type ModelFlags,
   modelOptions,
   number,
+  refuseIdle,
 } from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatCount, formatDuration, type Progress, type Terminal } from './terminal.ts';
@@ -66,6 +67,7 @@ export function addSft(train: Command, interrupt: Interrupt): void {
     'train sft --model runs/continual/model --data chats.jsonl --run runs/all --all-weights --layers first-half --kept 8',
   ]);
   addFlags(command, supervisedSettingsSchema).action(async (flags: FineTuningFlags) => {
+    refuseIdleTrainingFlags(command, flags);
     await show(flags, interrupt, 'sft', (options) => fineTuneAnswers(options, settingsOf(flags)));
   });
 }
@@ -83,6 +85,7 @@ export function addDpo(train: Command, interrupt: Interrupt): void {
       ),
     )
     .action(async (flags: FineTuningFlags & { readonly beta: number }) => {
+      refuseIdleTrainingFlags(command, flags);
       await show(flags, interrupt, 'dpo', (options) =>
         fineTunePreferences(options, { ...settingsOf(flags), beta: flags.beta }),
       );
@@ -138,6 +141,21 @@ function addFlags(
     .option('--data-licence <spdx>', 'of the data, for the card (default: NOASSERTION)')
     .option('--data-source <text>', 'authors and place of the data, for the card');
   return addModelFlags(addBankFlag(command));
+}
+
+/**
+ * Refuses flags that would change nothing.
+ * @throws Memory3Error "usage"
+ */
+function refuseIdleTrainingFlags(command: Command, { memory, allWeights, steps }: FineTuningFlags): void {
+  if (!memory) {
+    const recalling = ['bank', 'memories', 'maxOverlap', 'embedder'];
+    refuseIdle(command, recalling, 'with --no-memory nothing is recalled', 'leave out --no-memory');
+  }
+  if (allWeights === true) {
+    refuseIdle(command, ['loraRank', 'loraScale'], 'with --all-weights there is no LoRA', 'leave out --all-weights');
+  }
+  if (steps !== undefined) refuseIdle(command, ['epochs'], 'with --steps they are not counted', 'leave out --steps');
 }
 
 function settingsOf(flags: FineTuningFlags): SupervisedSettings {

@@ -57,6 +57,13 @@ test('flags that would change nothing are refused', () => {
   const cases: [string[], RegExp][] = [
     [['prepare', '--data', 'x', '--out', 'x', '--least-quality', '0.3'], /--least-quality: .*\n.*--good/],
     [
+      ['prepare', '--data', 'x', '--out', 'x', '--tokenizer', 'x', '--vocabulary', '99'],
+      /--vocabulary: .*\n.*--tokenizer/,
+    ],
+    [['sft', '--data', 'x', '--run', 'x', '--no-memory', '--memories', '3'], /--memories: with --no-memory/],
+    [['dpo', '--data', 'x', '--run', 'x', '--all-weights', '--lora-rank', '8'], /--lora-rank: with --all-weights/],
+    [['sft', '--data', 'x', '--run', 'x', '--steps', '5', '--epochs', '2'], /--epochs: with --steps/],
+    [
       ['warmup', '--corpus', 'x', '--run', 'x', '--layers', 'middle', '--kept', '16'],
       /--layers, --kept: .*\n.*--memory/,
     ],

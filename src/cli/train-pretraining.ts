@@ -106,6 +106,9 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
     if (flags.good === undefined) {
       refuseIdle(command, ['leastQuality'], 'there are no good texts to compare with', 'name some with --good');
     }
+    if (flags.tokenizer !== undefined) {
+      refuseIdle(command, ['vocabulary'], 'the tokenizer that is given has its own', 'leave out --tokenizer');
+    }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
