@@ -57,7 +57,7 @@ test('flags that would change nothing are refused', () => {
   const cases: [string[], RegExp][] = [
     [['prepare', '--data', 'x', '--out', 'x', '--least-quality', '0.3'], /--least-quality: .*\n.*--good/],
     [
-      ['prepare', '--data', 'x', '--out', 'x', '--tokenizer', 'x', '--vocabulary', '99'],
+      ['prepare', '--data', 'x', '--out', 'x', '--tokenizer', 'x', '--vocabulary', '999'],
       /--vocabulary: .*\n.*--tokenizer/,
     ],
     [['sft', '--data', 'x', '--run', 'x', '--no-memory', '--memories', '3'], /--memories: with --no-memory/],
