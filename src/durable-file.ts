@@ -28,13 +28,13 @@ export function replaceFile(folder: string, name: string, content: string | Uint
   syncFolder(folder);
 }
 
-/** Runs `work` on a folder; a failure of the file system becomes a Memory3Error "disk". */
+/** Runs `work` on a folder or file; a failure of the file system becomes a Memory3Error "disk" that says why. */
 export function onDisk<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {
     if (cause instanceof Memory3Error || !(cause instanceof Error)) throw cause;
-    throw new Memory3Error('disk', `The folder ${path} cannot be used: ${cause.message}.`, {
+    throw new Memory3Error('disk', `${path} cannot be used: ${cause.message}.`, {
       remedy: 'Check that it may be written to and has space left.',
       cause,
     });

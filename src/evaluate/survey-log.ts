@@ -4,7 +4,6 @@
  */
 import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync, truncateSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { z } from 'zod';
 import { onDisk } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
@@ -111,13 +110,13 @@ function openLog(path: string, surveyed: Surveyed): SurveyEvent[] {
     });
   }
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  if (whole !== text) onDisk(dirname(path), () => truncateSync(path, Buffer.byteLength(whole)));
+  if (whole !== text) onDisk(path, () => truncateSync(path, Buffer.byteLength(whole)));
   if (whole === '') append(path, surveyed);
   return readJsonLines(path, lineSchema).filter((line) => line.kind !== 'survey');
 }
 
 function append(path: string, line: z.output<typeof lineSchema>): void {
-  onDisk(dirname(path), () => appendFileSync(path, `${JSON.stringify(line)}\n`, { flush: true }));
+  onDisk(path, () => appendFileSync(path, `${JSON.stringify(line)}\n`, { flush: true }));
 }
 
 function isSame(event: SurveyEvent, { layer, head }: Restricted): boolean {

@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { loraNames } from '../graph/parameters.ts';
 import { quoted } from '../model/binary-file.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -162,7 +162,7 @@ function cardOf({ path, metadata }: SafetensorsFile): AdapterCard {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw damaged(path, `its card is not JSON: ${cause instanceof Error ? cause.message : cause}`);
+    throw damaged(path, `its card is not JSON: ${messageOf(cause)}`);
   }
   const card = adapterCardSchema.safeParse(value);
   if (!card.success) throw damaged(path, `its card is malformed: ${faultsOf(card.error)}`);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { BinaryFile, readTextFile } from './binary-file.ts';
 import type { ModelConfig } from './config.ts';
 import { type GgufMetadata, openGguf } from './gguf.ts';
@@ -132,7 +132,7 @@ function readJson(path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw damaged(`it is not JSON: ${cause instanceof Error ? cause.message : cause}`, cause);
+    throw damaged(`it is not JSON: ${messageOf(cause)}`, cause);
   }
 }
 

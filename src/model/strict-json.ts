@@ -1,6 +1,6 @@
-import { quoted } from './binary-file.ts';
-
 /** JSON in which nothing is ambiguous: a key that stands twice, or `__proto__`, is an error and not the last one wins. */
+import { messageOf } from '../errors.ts';
+import { quoted } from './binary-file.ts';
 
 const limits = { depth: 32, separators: 1 << 17 };
 
@@ -14,7 +14,7 @@ export function parseStrictJson(text: string, fault: (what: string, cause?: unkn
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw fault(`it is not JSON: ${cause instanceof Error ? cause.message : cause}`, cause);
+    throw fault(`it is not JSON: ${messageOf(cause)}`, cause);
   }
 }
 

@@ -16,6 +16,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { z } from 'zod';
 import { wordsOf } from '../../bank/words.ts';
+import { onDisk } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { QualityClassifier } from './classifier.ts';
@@ -232,12 +233,4 @@ function pathsIn(folder: string): { train: string; validation: string; report: s
     join(folder, name),
   );
   return { train, validation, report } as { train: string; validation: string; report: string };
-}
-
-function onDisk(folder: string, action: () => void): void {
-  try {
-    action();
-  } catch (cause) {
-    throw new Memory3Error('disk', `The corpus in ${folder} cannot be written.`, { cause });
-  }
 }

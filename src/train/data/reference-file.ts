@@ -14,6 +14,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
+import { onDisk } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
 import { takeLock } from '../../lock.ts';
 import { chunkTokens } from '../../memory/profile.ts';
@@ -280,17 +281,5 @@ function paddedHeader(header: Header): Buffer {
 function writeAll(file: number, bytes: Uint8Array, position: number): void {
   for (let done = 0; done < bytes.length; ) {
     done += writeSync(file, bytes, done, bytes.length - done, position + done);
-  }
-}
-
-function onDisk<T>(path: string, action: () => T): T {
-  try {
-    return action();
-  } catch (cause) {
-    if (cause instanceof Memory3Error) throw cause;
-    throw new Memory3Error('disk', `${path} cannot be written.`, {
-      remedy: 'Check that its folder exists, may be written to, and has space left.',
-      cause,
-    });
   }
 }

@@ -10,6 +10,7 @@
 import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { onDisk } from '../../durable-file.ts';
 import { Memory3Error } from '../../errors.ts';
 import { takeLock } from '../../lock.ts';
 
@@ -124,17 +125,5 @@ function readIfThere(path: string): string {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
     throw error;
-  }
-}
-
-function onDisk<T>(path: string, action: () => T): T {
-  try {
-    return action();
-  } catch (cause) {
-    if (cause instanceof Memory3Error) throw cause;
-    throw new Memory3Error('disk', `${path} cannot be read or written.`, {
-      remedy: 'Check that its folder may be written to and has space left.',
-      cause,
-    });
   }
 }
