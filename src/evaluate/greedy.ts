@@ -22,11 +22,13 @@ export async function greedyAnswers(
   const answers: number[][] = Array.from({ length: context.batch }, () => []);
   const running = new Set(answers.keys());
   const width = first.length / context.batch;
+  // An embedding padded to a round size has rows that stand for no token.
+  const choices = Math.min(width, tokenizer.vocabularySize);
   let logits = first;
   for (let step = 1; ; step++) {
     for (const element of running) {
       const answer = answers[element] as number[];
-      const token = largest(logits.subarray(element * width, (element + 1) * width));
+      const token = largest(logits.subarray(element * width, element * width + choices));
       if (!tokenizer.endTokenIds.includes(token)) answer.push(token);
       if (answer.length < step || tokenizer.decode(answer).includes(stop)) running.delete(element);
     }

@@ -88,6 +88,8 @@ describe('continuations', () => {
     const likeliest = [...first].indexOf(Math.max(...first));
     const [written = ''] = await greedyAnswers(context, tiny.tokenizer, first, { maxTokens: 1, stop: '\n' });
     assert.equal(written, tiny.tokenizer.decode([likeliest]).split('\n')[0]?.trim());
+    const padded = Float32Array.of(...first, Number.MAX_VALUE);
+    assert.deepEqual(await greedyAnswers(context, tiny.tokenizer, padded, { maxTokens: 1, stop: '\n' }), [written]);
     context.rewind(0);
     const other = likeliest === 5 ? 6 : 5;
     const [likelihoods] = await continuationLikelihoods(context, [{ prompt, continuations: [[likeliest], [other]] }]);
