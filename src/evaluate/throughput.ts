@@ -78,7 +78,7 @@ export interface ThroughputOptions {
   readonly onNotice: (message: string) => void;
   /** Rows of a measurement that was interrupted: a batch that an engine has rows of is not measured again. */
   readonly earlier?: readonly ThroughputRow[];
-  /** Told what is measured so far, after each batch of an engine. */
+  /** Told what there is so far, after each batch of an engine that was measured. */
   readonly onMeasured?: (report: ThroughputReport) => void;
 }
 
@@ -136,7 +136,11 @@ export async function measureThroughput(
   for (const batch of options.batches) {
     for (const [engine, measure] of Object.entries(engines)) {
       const known = earlier.filter((row) => row.batch === batch && row.engine === engine);
-      rows.push(...(known.length > 0 ? known : await measure(opened, options, material, batch, modes)));
+      if (known.length > 0) {
+        rows.push(...known);
+        continue;
+      }
+      rows.push(...(await measure(opened, options, material, batch, modes)));
       onMeasured?.({ ...about, rows: [...rows] });
     }
   }
