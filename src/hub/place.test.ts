@@ -65,7 +65,9 @@ describe('placing a file', () => {
     await assertUntouched();
   });
 
-  it('names a seal that cannot be written, and leaves no part of it', async () => {
+  // On Windows such a folder refuses as one without permission does.
+  const posixOnly = { skip: process.platform === 'win32' };
+  it('names a seal that cannot be written, and leaves no part of it', posixOnly, async () => {
     await mkdir(`${target}.seal.json`);
     await assert.rejects(
       writeSeal(target, 'f'.repeat(64), 'model'),
