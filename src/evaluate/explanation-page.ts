@@ -1,7 +1,6 @@
 /**
  * An explanation as an HTML page that stands alone. The heat map scrolls sideways where there are many memories.
  */
-
 import { counted } from '../counted.ts';
 import { type Html, html } from '../html.ts';
 import { pageOf } from '../page.ts';

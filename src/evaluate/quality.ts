@@ -7,7 +7,6 @@
  * The question's own reference is measured alone or among distractors (`references` of a row). A converted model is
  * compared with models that were trained alike without references and with references as text: each mode may have its own.
  */
-
 import { counted } from '../counted.ts';
 import { Memory3Error } from '../errors.ts';
 import { referencesAsText } from '../generate/prompt.ts';

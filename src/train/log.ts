@@ -58,6 +58,7 @@ const divergedSchema = z.strictObject({
   damaged: z.array(z.string()),
 });
 
+/** A process goes on with a run that another one began. */
 const resumedSchema = z.strictObject({
   kind: z.literal('resumed'),
   step: natural,
@@ -77,8 +78,6 @@ export type StepEvent = z.output<typeof stepSchema>;
 export type ValidationEvent = z.output<typeof validationSchema>;
 /** The loss exploded or was no number: the run goes on from an earlier checkpoint with a smaller rate. */
 export type DivergedEvent = z.output<typeof divergedSchema>;
-/** A process goes on with a run that another one began. */
-export type ResumedEvent = z.output<typeof resumedSchema>;
 /** What stands in a log. */
 export type LoggedEvent = z.output<typeof loggedSchema>;
 /** What a run tells while it goes: what it logs, and the checkpoints that it has written. */

@@ -1,5 +1,4 @@
 /** The part of a report that shows single items: prompt, right answers, and what the model gave in each mode. */
-
 import { counted } from '../../counted.ts';
 import { type Html, html } from '../../html.ts';
 import type { MetricName, Task } from '../tasks/task.ts';

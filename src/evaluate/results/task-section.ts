@@ -1,5 +1,4 @@
 /** A section of the results page: tasks in columns of modes, what they come to together, and what that says. */
-
 import { counted } from '../../counted.ts';
 import { recalledMemories } from '../../generate/recall.ts';
 import { bankDescriptionSchema, bankWords } from '../banks/holdings.ts';

@@ -91,7 +91,7 @@ export function checkResult({ base, adapter }: Pick<FineTuned, 'base' | 'adapter
   throw new Memory3Error(
     'usage',
     `All weights of ${base.name} become a model folder, which cannot hold the summary tokens of ${adapter.card.name}.`,
-    { remedy: 'Train companions (without --all-weights), or name another --adapter.' },
+    { remedy: 'Train with LoRA (without --all-weights), or name another --adapter.' },
   );
 }
 
