@@ -279,11 +279,16 @@ async function* filtered(documents: Documents, keep: (document: TextDocument) =>
 
 /** Documents with ids that are theirs alone: of several with one name a bank keeps the last. */
 async function* withNames(documents: Documents): AsyncGenerator<TextDocument, void> {
+  const taken = new Set<string>();
   const counts = new Map<string, number>();
   for await (const document of documents) {
-    const count = (counts.get(document.id) ?? 0) + 1;
+    let count = counts.get(document.id) ?? 0;
+    let name: string;
+    do name = ++count === 1 ? document.id : `${document.id} (${count})`;
+    while (taken.has(name));
     counts.set(document.id, count);
-    yield count === 1 ? document : { ...document, id: `${document.id} (${count})` };
+    taken.add(name);
+    yield { ...document, id: name };
   }
 }
 
