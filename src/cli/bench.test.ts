@@ -69,7 +69,9 @@ test('bench heads goes on with its log; bench layers measures the range that it 
   // The heads of a random model do nothing beyond noise: without it, those whose rise is above 0 carry theirs.
   const certain = folder.write('certain.jsonl', readFileSync(log, 'utf8').replaceAll(/"error":[^}]+/g, '"error":0'));
   const contexts = folder.write('contexts.jsonl', `${JSON.stringify({ context_id: 1, text: passage })}\n`);
-  const question = { id: 1, question: 'What?', context_id: 1, answers: ['a thing'], answer_starts: [45] };
+  const answer = 'a thing';
+  const place = { answers: [answer], answer_starts: [passage.indexOf(answer)] };
+  const question = { id: 1, question: 'What?', context_id: 1, ...place };
   const questions = folder.write('questions.jsonl', `${JSON.stringify(question)}\n`);
   const layers = bench('layers', '--contexts', contexts, '--questions', questions, '--survey', certain, ...common);
   assert.equal(layers.code, 0, layers.err);
