@@ -34,4 +34,8 @@ test('an answer counts its own memories, not those of earlier answers', async ()
   assert.deepEqual(first.memoryCounts, { cacheHits: 0, cacheMisses: 3, written: 3, notStored: 0 });
   const second = await ask('Who built bridge 5?');
   assert.deepEqual(second.memoryCounts, { cacheHits: 3, cacheMisses: 0, written: 0, notStored: 0 });
+  for (const { memoryCounts } of await Promise.all([ask('Who built bridge 5?'), ask('Who built bridge 7?')])) {
+    assert.ok(memoryCounts);
+    assert.equal(memoryCounts.cacheHits + memoryCounts.cacheMisses, 3, 'nor those of answers that are made beside it');
+  }
 });

@@ -17,8 +17,9 @@ import { type ChatTemplate, encodeChat, type Message } from '../model/chat-templ
 import { createTextStream, type Tokenizer } from '../model/tokenizer.ts';
 import { checkLength, cutPrompt, type PromptChunk, type PromptTokens, withReferences } from './prompt.ts';
 import {
-  countsBetween,
+  countSources,
   type FoundReference,
+  noCounts,
   type RecallCounts,
   type Recaller,
   type RecallTimes,
@@ -70,7 +71,7 @@ export interface AnswerSummary {
   readonly finish: 'end' | 'stop' | 'length';
   /** Best first. */
   readonly citations: readonly Citation[];
-  /** What the RAM cache did while the answer was made, and how many cold memories were written; null without a bank. */
+  /** What the RAM cache did for this answer, and how many cold memories were written; null without a bank. */
   readonly memoryCounts: RecallCounts | null;
   /** Milliseconds and rates as they were measured. */
   readonly times: {
@@ -143,7 +144,7 @@ class AnswerRun {
   readonly #options: CheckedOptions;
   readonly #signal: AbortSignal | undefined;
   readonly #citations = new Map<number, Citation>();
-  readonly #countsBefore: RecallCounts | null;
+  #memoryCounts = noCounts;
   readonly #recallTimes = { embed: 0, search: 0, load: 0 };
   readonly #started = performance.now();
 
@@ -151,7 +152,6 @@ class AnswerRun {
     this.#answerer = answerer;
     this.#options = options;
     this.#signal = signal;
-    this.#countsBefore = answerer.recall?.counts ?? null;
   }
 
   async *events(messages: readonly Message[]): AsyncGenerator<AnswerEvent, void> {
@@ -283,7 +283,7 @@ class AnswerRun {
         answerTokens: generated.length,
         finish,
         citations: [...this.#citations.values()].sort((a, b) => b.score - a.score),
-        memoryCounts: this.#countsBefore && countsBetween(this.#countsBefore, this.#recaller.counts),
+        memoryCounts: this.#answerer.recall === null ? null : this.#memoryCounts,
         times: {
           recall: { ...this.#recallTimes },
           firstToken: firstToken - this.#started,
@@ -296,6 +296,7 @@ class AnswerRun {
 
   async #recall(context: ReadingContext, query: string, stage: 'prompt' | 'answer'): Promise<RecallEvent> {
     const { memories, times } = await this.#recaller.recall(query, this.#options.memories);
+    this.#memoryCounts = countSources(memories, this.#memoryCounts);
     const started = performance.now();
     await context.useMemories(memories.map(({ memory }) => memory));
     this.#count(memories, { ...times, load: times.load + performance.now() - started });

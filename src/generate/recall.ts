@@ -17,7 +17,8 @@ import { type SearchMode, search } from '../retrieval/search.ts';
 /** Memories recalled for each chunk (paper 3.1). */
 export const recalledMemories = 5;
 
-export type MemorySource = 'cache' | 'bank' | 'written';
+/** Where a memory came from; 'written': by the model, now; 'unstored': written, but the bank could not take it. */
+export type MemorySource = 'cache' | 'bank' | 'written' | 'unstored';
 
 export interface RecalledMemory {
   readonly reference: StoredReference;
@@ -57,13 +58,16 @@ export interface RecallCounts {
   readonly notStored: number;
 }
 
-/** What was counted between two moments. */
-export function countsBetween(before: RecallCounts, after: RecallCounts): RecallCounts {
+export const noCounts: RecallCounts = { cacheHits: 0, cacheMisses: 0, written: 0, notStored: 0 };
+
+/** What recalled memories add to earlier counts. */
+export function countSources(memories: readonly RecalledMemory[], earlier: RecallCounts): RecallCounts {
+  const from = (...sources: MemorySource[]) => memories.filter(({ source }) => sources.includes(source)).length;
   return {
-    cacheHits: after.cacheHits - before.cacheHits,
-    cacheMisses: after.cacheMisses - before.cacheMisses,
-    written: after.written - before.written,
-    notStored: after.notStored - before.notStored,
+    cacheHits: earlier.cacheHits + from('cache'),
+    cacheMisses: earlier.cacheMisses + from('bank', 'written', 'unstored'),
+    written: earlier.written + from('written', 'unstored'),
+    notStored: earlier.notStored + from('unstored'),
   };
 }
 
@@ -82,7 +86,7 @@ export class MemoryRecall {
   readonly #parts: RecallParts;
   readonly #search: SearchMode;
   readonly #cache: LRUCache<number, Uint8Array> | undefined;
-  readonly #counts = { cacheHits: 0, cacheMisses: 0, written: 0, notStored: 0 };
+  #counts = noCounts;
 
   constructor(parts: RecallParts, options: RecallOptions = {}) {
     this.#parts = parts;
@@ -98,7 +102,7 @@ export class MemoryRecall {
 
   /** Since it was opened. */
   get counts(): RecallCounts {
-    return { ...this.#counts };
+    return this.#counts;
   }
 
   /** Searches the bank for references that fit a text, without loading their memories. */
@@ -132,19 +136,17 @@ export class MemoryRecall {
       hits.map(({ reference }) => reference).filter(({ id }) => !loaded.has(id)),
       loaded,
     );
-    return hits.map(({ reference, score }) => {
+    const memories = hits.map(({ reference, score }): RecalledMemory => {
       const { bytes, source } = loaded.get(reference.id) as { bytes: Uint8Array; source: MemorySource };
       return { reference, score, source, memory: parseMemory(bytes) };
     });
+    this.#counts = countSources(memories, this.#counts);
+    return memories;
   }
 
   #load(id: number): { bytes: Uint8Array; source: MemorySource } | undefined {
     const cached = this.#cache?.get(id);
-    if (cached !== undefined) {
-      this.#counts.cacheHits++;
-      return { bytes: cached, source: 'cache' };
-    }
-    this.#counts.cacheMisses++;
+    if (cached !== undefined) return { bytes: cached, source: 'cache' };
     const bytes = this.#parts.bank.memory(id);
     if (bytes === undefined) return undefined;
     this.#cache?.set(id, bytes);
@@ -156,12 +158,11 @@ export class MemoryRecall {
     const { model, profile, bank, repeatPrompt } = this.#parts;
     const written = await writeMemories(model, profile, cold, repeatPrompt);
     const memories = cold.map(({ id }, index) => ({ referenceId: id, bytes: written[index] as Uint8Array }));
+    const source = bank.tryPutMemories(memories) ? 'written' : 'unstored';
     for (const { referenceId, bytes } of memories) {
       this.#cache?.set(referenceId, bytes);
-      loaded.set(referenceId, { bytes, source: 'written' });
+      loaded.set(referenceId, { bytes, source });
     }
-    this.#counts.written += memories.length;
-    if (!bank.tryPutMemories(memories)) this.#counts.notStored += memories.length;
   }
 }
 
