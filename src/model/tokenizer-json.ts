@@ -97,7 +97,8 @@ type Rules = Pick<TokenizerParts, 'library' | 'spelling' | 'space' | 'spaceAlway
 function libraryStructure(json: TokenizerJson): Rules {
   const removed = new Set(json.added_tokens.map((token) => token.content));
   const vocab = Object.fromEntries(Object.entries(json.model.vocab).filter(([token]) => !removed.has(token)));
-  const merges = mergePairs(json.model.merges).filter(([left, right]) => !removed.has(left + right));
+  // A merge to a token that is not there would lose its text.
+  const merges = mergePairs(json.model.merges).filter(([left, right]) => Object.hasOwn(vocab, left + right));
 
   const normalizers: Component[] = [];
   const preTokenizers: Component[] = [];

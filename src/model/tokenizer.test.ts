@@ -298,6 +298,11 @@ describe('tokenizer.json', () => {
     assert.deepEqual(small.encodeWithSpecial('hi'), [2]);
   });
 
+  it('loses no text to a merge whose token is not in the vocabulary', () => {
+    const model = { type: 'BPE', vocab: { h: 0, i: 1 }, merges: [['h', 'i']] };
+    assert.deepEqual(tokenizerFromJson(json({ model }), { bos_token: '<s>' }).encode('hi'), [0, 1]);
+  });
+
   it('has the space in front that a Metaspace says, in the words of newer files or older ones', () => {
     const bytes = Array.from({ length: 256 }, (_, byte) => byteToken(byte));
     const vocab = Object.fromEntries(['<s>', '▁', 'h', ...bytes].map((token, id) => [token, id]));
