@@ -343,10 +343,10 @@ describe('a device', () => {
   it('rejects what it has not answered when it is closed, and all that comes later', async () => {
     const own = new Device({ threads: 1 });
     const session = await own.session(busyModel());
-    const pending = own.run({ session, inputs: square(512), outputs: ['y'] });
-    const rejected = assert.rejects(pending, /device was closed/);
-    await own[Symbol.asyncDispose]();
-    await rejected;
+    const pending = [1, 2].map(() => own.run({ session, inputs: square(512), outputs: ['y'] }));
+    const rejected = pending.map((run) => assert.rejects(run, /device was closed/));
+    await Promise.all([own[Symbol.asyncDispose](), own[Symbol.asyncDispose]()]);
+    await Promise.all(rejected);
     await assert.rejects(own.about(), /device was closed/);
     // Nothing is left to be freed, and whoever cleans up must not hide what went wrong before.
     await own.release(session);

@@ -135,6 +135,9 @@ export class Device implements AsyncDisposable {
   readonly #threads: number;
   readonly #worker: Worker;
   readonly #pending = new Map<number, PendingCommand>();
+  /** Commands that the worker has still to answer, those among them that were rejected when the device was closed. */
+  #unanswered = 0;
+  #idle: PromiseWithResolvers<void> | undefined;
   #next = 0;
   #ended: Error | undefined;
 
@@ -147,13 +150,17 @@ export class Device implements AsyncDisposable {
     this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), { execArgv: [] });
     this.#worker.unref();
     this.#worker.on('message', (answer: { id: number; value?: unknown; error?: string }) => {
+      this.#answered(this.#unanswered - 1);
       const request = this.#pending.get(answer.id);
       this.#settled(answer.id);
       if (answer.error === undefined) request?.resolve(answer.value);
       else request?.reject(deviceFailure(this.provider, request.kind, answer.error));
     });
     this.#worker.on('error', (error) => this.#end(error));
-    this.#worker.on('exit', (code) => this.#end(new Error(`the device's worker ended with code ${code}`)));
+    this.#worker.on('exit', (code) => {
+      this.#end(new Error(`the device's worker ended with code ${code}`));
+      this.#answered(0);
+    });
   }
 
   /** Says which runtime computes. */
@@ -217,6 +224,12 @@ export class Device implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end(new Error('the device was closed'));
+    if (this.#unanswered > 0) {
+      // A thread that is ended while ONNX Runtime computes in it can take the whole process with it.
+      this.#worker.ref();
+      this.#idle ??= Promise.withResolvers();
+      await this.#idle.promise;
+    }
     await this.#worker.terminate();
   }
 
@@ -226,15 +239,21 @@ export class Device implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       // First, since it throws for what cannot be sent, and nothing will ever answer that.
       this.#worker.postMessage({ id, command }, transfer);
+      this.#unanswered++;
       // An idle device must not keep a finished program alive, a busy one must.
       if (this.#pending.size === 0) this.#worker.ref();
       this.#pending.set(id, { kind: command.kind, resolve, reject });
     });
   }
 
+  /** @param left what the worker has still to answer */
+  #answered(left: number): void {
+    this.#unanswered = left;
+    if (left === 0) this.#idle?.resolve();
+  }
+
   #settled(id: number): void {
-    this.#pending.delete(id);
-    if (this.#pending.size === 0) this.#worker.unref();
+    if (this.#pending.delete(id) && this.#pending.size === 0) this.#worker.unref();
   }
 
   #end(error: Error): void {
