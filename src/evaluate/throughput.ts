@@ -82,6 +82,15 @@ export interface ThroughputOptions {
   readonly onMeasured?: (report: ThroughputReport) => void;
 }
 
+/** What an engine measures at a time. */
+interface OneBatch {
+  readonly opened: OpenedModel;
+  readonly options: ThroughputOptions;
+  readonly material: ThroughputMaterial;
+  readonly batch: number;
+  readonly modes: readonly ThroughputMode[];
+}
+
 /** One batch answered; seconds. */
 interface Sample {
   readonly firstToken: number;
@@ -96,7 +105,7 @@ const warmUpTokens = 2;
 const greedy = samplingSchema.parse({});
 
 /**
- * Measures every mode at every batch; at the paper's sizes it takes a quarter of an hour on two cores.
+ * Measures every mode at every batch; at the paper's sizes it takes more than half an hour on two cores, llama.cpp included.
  * @throws Memory3Error "usage" if the longest prompt and its answer do not fit the model's context.
  */
 export async function measureThroughput(
@@ -140,7 +149,7 @@ export async function measureThroughput(
         rows.push(...known);
         continue;
       }
-      rows.push(...(await measure(opened, options, material, batch, modes)));
+      rows.push(...(await measure({ opened, options, material, batch, modes })));
       onMeasured?.({ ...about, rows: [...rows] });
     }
   }
@@ -159,13 +168,7 @@ function checkContext({ model }: OpenedModel, { promptTokens, newTokens, referen
 }
 
 /** Rounds of every mode, in turns. */
-async function measureOwn(
-  opened: OpenedModel,
-  options: ThroughputOptions,
-  material: ThroughputMaterial,
-  batch: number,
-  modes: readonly ThroughputMode[],
-): Promise<ThroughputRow[]> {
+async function measureOwn({ opened, options, material, batch, modes }: OneBatch): Promise<ThroughputRow[]> {
   const { newTokens, rounds, onNotice } = options;
   const samples = modes.map((): Sample[] => []);
   const texts = material.texts.slice(0, batch);
@@ -265,13 +268,7 @@ function choose(logits: Float32Array<ArrayBuffer>, batch: number): void {
 }
 
 /** Rounds of llama.cpp with prompts of the same lengths, one process for each length. */
-async function measureLlama(
-  opened: OpenedModel,
-  options: ThroughputOptions,
-  material: ThroughputMaterial,
-  batch: number,
-  modes: readonly ThroughputMode[],
-): Promise<ThroughputRow[]> {
+async function measureLlama({ opened, options, material, batch, modes }: OneBatch): Promise<ThroughputRow[]> {
   const { newTokens, rounds, threads, onNotice } = options;
   const compared = modes.filter(({ kind }) => kind !== 'memory');
   const samples = compared.map((): Sample[] => []);
