@@ -80,7 +80,13 @@ export function conversionData(): TemporaryFolder {
     ]),
   );
   const contract = `${'x '.repeat(400)}The SUPPLY AGREEMENT is made on May 1, 2001 by both. ${'y '.repeat(900)}`;
-  folder.write('cuad/contracts.contexts.jsonl.gz', lines([{ context_id: 'c', title: 'C', text: contract }]));
+  folder.write(
+    'cuad/contracts.contexts.jsonl.gz',
+    lines([
+      { context_id: 'c', title: 'C', text: contract },
+      { context_id: 'd', title: 'D', text: `${contract}${forest}` },
+    ]),
+  );
   folder.write(
     'cuad/clauses.jsonl.gz',
     lines([
@@ -98,7 +104,10 @@ export function conversionData(): TemporaryFolder {
   folder.write('wiki_demo/all.jsonl.gz', lines([{ text: article }, { text: `${article} ${forest}` }]));
   folder.write(
     'dolly_hhrlhf/train_small1000.jsonl.gz',
-    lines([{ instruction: 'Greet', input: 'a bee', output: ' Hello bee ' }]),
+    lines([
+      { instruction: 'Greet', input: 'a bee', output: ' Hello bee ' },
+      { instruction: 'Where does it rain?', input: forest, output: 'In Brazil' },
+    ]),
   );
   folder.write('self_instruct_seed/seed_tasks.jsonl.gz', lines([{ instruction: 'Say a', input: '', output: 'a' }]));
   folder.write('gsm8k/train.jsonl.gz', lines([{ question: '2+2?', solution: '2+2 = <<2+2=4>>4.\n#### 4' }]));

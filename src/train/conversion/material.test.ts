@@ -66,8 +66,9 @@ describe('the material', () => {
     assert.deepEqual(cuad, { ...none, examples: 1, ...clauses });
     assert.deepEqual(counts['documents of openstax'], { documents: 2, short: 2, leaking: 0 });
     assert.deepEqual(counts['documents of wiki_demo'], { documents: 1, short: 0, leaking: 1 });
-    assert.deepEqual(triviaqa, { exchanges: 1, unanswerable: 0, repeated: 1 });
-    assert.deepEqual(dolly_hhrlhf, { exchanges: 1, empty: 0 });
+    assert.deepEqual(triviaqa, { exchanges: 1, unanswerable: 0, repeated: 1, leaking: 0 });
+    assert.deepEqual(dolly_hhrlhf, { exchanges: 1, empty: 0, leaking: 1 });
+    assert.deepEqual(counts['documents of cuad'], { documents: 1, short: 0, leaking: 1 });
     // The same question about the same passage in three editions is one.
     const squad = questions.get('squad') ?? [];
     assert.deepEqual(

@@ -91,7 +91,7 @@ export function readMaterial(folder: string, options: MaterialOptions): Material
     if (references.length > 0) questions.set(family, references);
   }
   const documents = readDocuments(folder, options.split, guard);
-  const exchanges = options.split === 'training' ? readExchanges(folder) : new Map<ExchangeSource, Counted<Exchange>>();
+  const exchanges = guard !== undefined ? readExchanges(folder, guard) : new Map<ExchangeSource, Counted<Exchange>>();
   for (const [source, { used, left }] of documents) {
     counts[`documents of ${source}`] = { documents: used.length, ...left };
   }
@@ -145,7 +145,9 @@ const documentSchema = z.object({ text: z.string() });
 
 /** Long texts of the split; short ones and those that leak are left out. */
 function readDocuments(folder: string, split: Split, guard: LeakageGuard | undefined): Map<string, Counted<string>> {
-  const documents = new Map([['squad', longOf(readArticles(join(folder, 'squad/dev-v1.1.contexts.jsonl.gz'), split))]]);
+  const documents = new Map([
+    ['squad', longOf(readArticles(join(folder, 'squad/dev-v1.1.contexts.jsonl.gz'), split), guard)],
+  ]);
   if (split === 'held-out') return documents;
   const texts = (...path: string[]) => readJsonLines(join(folder, ...path), documentSchema).map(({ text }) => text);
   const books = ['anatomy', 'biology'].flatMap((book) => texts('openstax_textbooks', `${book}.jsonl.gz`));
@@ -153,7 +155,13 @@ function readDocuments(folder: string, split: Split, guard: LeakageGuard | undef
   documents.set('openstax', { ...openstax, used: openstax.used.map(withoutMarks) });
   documents.set('wiki_demo', longOf(texts('wiki_demo', 'all.jsonl.gz'), guard));
   const contracts = readContexts(join(folder, 'cuad/contracts.contexts.jsonl.gz'));
-  documents.set('cuad', longOf(contracts.map(({ text }) => text)));
+  documents.set(
+    'cuad',
+    longOf(
+      contracts.map(({ text }) => text),
+      guard,
+    ),
+  );
   return documents;
 }
 
@@ -186,7 +194,8 @@ function readArticles(file: string, split: Split): string[] {
 
 const taskSchema = z.object({ instruction: z.string(), input: z.string(), output: z.string() });
 
-function readExchanges(folder: string): Map<ExchangeSource, Counted<Exchange>> {
+/** Tasks, sums and questions; those that leak are left out, as a task may bring a passage. */
+function readExchanges(folder: string, guard: LeakageGuard): Map<ExchangeSource, Counted<Exchange>> {
   const tasks = (...path: string[]): Counted<Exchange> => {
     const rows = readJsonLines(join(folder, ...path), taskSchema);
     const used = rows.filter(({ instruction, output }) => instruction.trim() !== '' && output.trim() !== '');
@@ -203,12 +212,18 @@ function readExchanges(folder: string): Map<ExchangeSource, Counted<Exchange>> {
     z.object({ question: z.string().min(1), solution: z.string().min(1) }),
   );
   const sums = problems.map(({ question, solution }) => ({ prompt: question, answer: plainSolution(solution) }));
-  return new Map([
+  const sources = new Map<ExchangeSource, Counted<Exchange>>([
     ['dolly_hhrlhf', tasks('dolly_hhrlhf', 'train_small1000.jsonl.gz')],
     ['self_instruct_seed', tasks('self_instruct_seed', 'seed_tasks.jsonl.gz')],
     ['triviaqa', readTrivia(folder)],
     ['gsm8k', { used: sums, left: {} }],
   ]);
+  return new Map(
+    Array.from(sources, ([source, { used: read, left }]) => {
+      const used = read.filter(({ prompt, answer }) => !guard.leaks(`${prompt}\n${answer}`));
+      return [source, { used, left: { ...left, leaking: read.length - used.length } }];
+    }),
+  );
 }
 
 /** "48/2 = <<48/2=24>>24 clips.\n#### 24" without what is meant for a calculator. */
