@@ -128,7 +128,11 @@ function corpusConditions(folder: string): ArmConditions[string] {
   checkMeasurable(prepared);
   const { corpus, references } = prepared;
   if (references === null) throw noKnowledge(folder);
-  return { checksum: corpus.train.checksum, references: references.train.fingerprint };
+  const { train, validation } = corpus;
+  return {
+    train: { checksum: train.checksum, references: references.train.fingerprint },
+    validation: { checksum: validation.checksum, references: references.validation?.fingerprint ?? null },
+  };
 }
 
 /** All that decides what comes of an arm, but for its seed. */
