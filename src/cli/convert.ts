@@ -8,6 +8,7 @@ import { defaultLanguageModel } from '../hub/catalogue.ts';
 import { readJsonLines } from '../json-lines.ts';
 import { adapterCardSchema } from '../memory/adapter-card.ts';
 import { conversionSchema, convert } from '../train/conversion/convert.ts';
+import { type FittedClassifier, fitAnswerClassifier, writeWithClassifier } from '../train/conversion/fit-answers.ts';
 import { referenceModes } from '../train/conversion/group.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -122,12 +123,26 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       onEvent: progress.onEvent,
       onNotice: terminal.notice,
     });
+    progress[Symbol.dispose]();
+    if (converted.path !== null && mode === 'memory' && summaryTokens === 0 && flags.scoring === undefined) {
+      await using adapted = await openModel({ ...modelOptions(flags), model, adapter: out, fetch: fetching.options });
+      terminal.notice('The classifier of answers is fitted.');
+      const fitted = await fitAnswerClassifier(adapted, data, { signal });
+      await writeWithClassifier(out, opened.file, { out, tensor: fitted.tensor });
+      terminal.notice(describeFit(fitted));
+    }
     terminal.result(converted, () =>
       converted.path === null
         ? 'Interrupted; the same command goes on from here.'
         : `The adapter is in ${converted.path}.`,
     );
   });
+}
+
+/** What a classifier of answers was fitted to, and how well it tells tokens apart. */
+export function describeFit({ references, tokens, answerShare, area }: FittedClassifier): string {
+  const measured = area === null ? '' : `, ${area.toFixed(3)} under the curve on a tenth that took no part`;
+  return `Classifier of answers: ${references} references, ${tokens} tokens, ${(100 * answerShare).toFixed(1)} % of them in answers${measured}.`;
 }
 
 /** "8,32,all" */

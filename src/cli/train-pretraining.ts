@@ -235,7 +235,7 @@ function addMemoryFlags(command: Command): Command {
     .addOption(kept('--kept <n>', `tokens kept of each reference, or "all" (default: ${pretrainedProfile.keptTokens})`))
     .addOption(
       new Option('--scoring <rule>', `how they are chosen (default: ${pretrainedProfile.scoring})`).choices(
-        scorings.filter((rule) => rule !== 'summary'),
+        scorings.filter((rule) => rule !== 'summary' && rule !== 'answer-weighted'),
       ),
     );
 }

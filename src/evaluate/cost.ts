@@ -95,7 +95,7 @@ export function memoryShape(profile: Pick<MemoryProfile, 'layers' | 'keptTokens'
     layers,
     keptTokens: all ? longestBody(profile) : keptTokens,
     encodedTokens: reconstruction ? 2 * referenceTokens : referenceTokens,
-    scored: !all && ['received', 'received-unnormalised', 'value-norm'].includes(scoring),
+    scored: !all && ['received', 'answer-weighted', 'received-unnormalised', 'value-norm'].includes(scoring),
   };
 }
 

@@ -11,6 +11,7 @@ import { counted } from '../counted.ts';
 import { Memory3Error } from '../errors.ts';
 import { referencesAsText } from '../generate/prompt.ts';
 import { type Random, seededRandom } from '../generate/sampling.ts';
+import { classifierFor } from '../memory/answer-classifier.ts';
 import { ReadingContext } from '../memory/context.ts';
 import { parseMemory, type Storage } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
@@ -96,7 +97,13 @@ export async function* measureQuality(
     checkLengths(models, tokenizer, { name, items }, most);
   }
   const { scoring } = options;
-  for (const keptTokens of options.kept) summaryTokensFor(models.memory, { scoring, keptTokens });
+  for (const keptTokens of options.kept) {
+    summaryTokensFor(models.memory, { scoring, keptTokens });
+    for (const choice of options.layers) {
+      const layers = memoryLayers(choice, models.memory.config.layers);
+      classifierFor(models.memory, { scoring, keptTokens, layers });
+    }
+  }
   const results = new Results(sets, options);
   const none = models.none;
   yield* results.rows(

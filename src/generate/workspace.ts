@@ -11,6 +11,7 @@ import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { fetchModel } from '../hub/fetch.ts';
 import { bankPath } from '../hub/home.ts';
 import type { Adapter } from '../memory/adapter.ts';
+import { classifierFor } from '../memory/answer-classifier.ts';
 import { chooseProfile, type ProfileChoice, profileIdentity, repeatPrompt } from '../memory/choose-profile.ts';
 import { LanguageModel } from '../memory/model.ts';
 import { type MemoryProfile, summaryTokenCount } from '../memory/profile.ts';
@@ -63,8 +64,8 @@ export interface Workspace extends OpenedModel, Answerer {
 
 /**
  * Fetches a model if need be and opens it.
- * @throws Memory3Error "usage" for a profile with summary tokens that the adapter does not have; whatever fetching and
- *   opening throw.
+ * @throws Memory3Error "usage" for a profile with summary tokens or a classifier that the adapter does not have; whatever
+ *   fetching and opening throw.
  */
 export async function openModel(options: OpenModelOptions = {}): Promise<OpenedModel> {
   await using opening = new AsyncDisposableStack();
@@ -75,8 +76,10 @@ export async function openModel(options: OpenModelOptions = {}): Promise<OpenedM
   const device = opening.use(new Device(options));
   const profile = chooseProfile(file.config, tokenizer, options.profile, adapter?.card.profile);
   const summaryTokens = adapter?.summaryTokens ?? null;
-  const model = new LanguageModel(file, device, { memoryLayers: profile.layers, summaryTokens });
+  const answerClassifier = adapter?.answerClassifier ?? null;
+  const model = new LanguageModel(file, device, { memoryLayers: profile.layers, summaryTokens, answerClassifier });
   summaryTokensFor(model, profile);
+  classifierFor(model, profile);
   const opened = {
     file,
     adapter,
@@ -92,7 +95,7 @@ export async function openModel(options: OpenModelOptions = {}): Promise<OpenedM
 
 /** What a bank must have been written with to serve this model, profile and embedder. */
 export async function identityOf(
-  { file, profile }: Pick<OpenedModel, 'file' | 'profile'>,
+  { file, model, profile }: Pick<OpenedModel, 'file' | 'model' | 'profile'>,
   embedder: Embedder,
 ): Promise<BankIdentity> {
   const fingerprint = await file.fingerprint();
@@ -104,7 +107,7 @@ export async function identityOf(
       fingerprint:
         summary === 0 ? fingerprint : createHash('sha256').update(`${fingerprint} ${summary} summary`).digest('hex'),
     },
-    profile: profileIdentity(profile),
+    profile: profileIdentity(profile, model),
     embedder: { name: embedder.name, fingerprint: embedder.fingerprint, dimensions: embedder.dimensions },
   };
 }

@@ -7,8 +7,9 @@ import { openFamily } from '../../test/support/families.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../test/support/temporary.ts';
 import type { ModelFile } from '../model/open.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-writer.ts';
-import { openAdapter, readAdapterCard, summaryTokensName, writeAdapter } from './adapter.ts';
+import { answerClassifierName, openAdapter, readAdapterCard, summaryTokensName, writeAdapter } from './adapter.ts';
 import type { AdapterCard } from './adapter-card.ts';
+import { classifierShape } from './answer-classifier.ts';
 
 const matrix = 'model.layers.1.mlp.up_proj.weight';
 const norm = 'model.layers.0.input_layernorm.weight';
@@ -38,6 +39,9 @@ describe('an adapter', () => {
     const { hiddenSize } = base.config;
     const summary = randomValues(2 * hiddenSize, 1, 9);
     tensors.set(summaryTokensName, { shape: [2, hiddenSize], data: summary });
+    const [count] = classifierShape(base.config, card.profile.layers);
+    const classifier = randomValues(count, 1, 10);
+    tensors.set(answerClassifierName, { shape: [count], data: classifier });
     const file = writeAdapter(join(folder.path, 'whole'), card, tensors, base.config);
     assert.deepEqual(readAdapterCard(file), card);
     for (const path of [join(folder.path, 'whole'), file]) {
@@ -52,6 +56,12 @@ describe('an adapter', () => {
       assert.deepEqual(adapter.changes.get(norm)?.difference?.data, tensors.get(`${norm}.difference`)?.data);
       assert.equal(adapter.changes.get('model.norm.weight'), undefined);
       assert.deepEqual(adapter.summaryTokens?.data, summary);
+      assert.deepEqual(adapter.answerClassifier?.data, classifier);
+      for (const [name, { shape, data, dtype = 'F32' }] of tensors) {
+        const stored = adapter.tensors().get(name);
+        assert.deepEqual([stored?.shape, stored?.dtype], [shape, dtype]);
+        if (dtype === 'F32') assert.deepEqual(stored?.data, data);
+      }
     }
     const readme = readFileSync(join(folder.path, 'whole/README.md'), 'utf8');
     assert.match(readme, /# random\n[\s\S]*\| nothing \| 0 \| CC0-1\.0 \| a random number generator \|/);
@@ -104,6 +114,11 @@ describe('an adapter', () => {
       (tensors) => tensors.set('summary_tokens', half([2, 3])),
       /has the shape \[2,3\]/,
     ],
+    [
+      'a classifier for other layers',
+      (tensors) => tensors.set(answerClassifierName, half([3])),
+      /"answer_classifier" has the shape \[3\]/,
+    ],
     ['no summary token', (tensors, { hiddenSize }) => tensors.set('summary_tokens', half([0, hiddenSize])), /\[0,/],
     [
       'NaN',
@@ -123,6 +138,16 @@ describe('an adapter', () => {
     });
   }
 
+  it('gives the same model with and without a classifier, which decides about memories only', async () => {
+    const card = await cardFor(base);
+    const tensors = randomTensors(base, [matrix], 2, 0.5);
+    const [count] = classifierShape(base.config, card.profile.layers);
+    using without = await openAdapter(writeAdapter(join(folder.path, 'without'), card, tensors, base.config), base);
+    tensors.set(answerClassifierName, half([count]));
+    using like = await openAdapter(writeAdapter(join(folder.path, 'with'), card, tensors, base.config), base);
+    assert.equal(like.fingerprint, without.fingerprint);
+  });
+
   it('does not write halves that would become infinite', async () => {
     const tensors = randomTensors(base, [matrix], 2, 70_000);
     const card = await cardFor(base);
@@ -137,6 +162,8 @@ describe('an adapter', () => {
     await assert.rejects(open({ ...card, extra: 1 }), { code: 'damaged', message: /extra/ });
     await assert.rejects(open({ ...card, profile: { ...card.profile, layers: [1, 99] } }), /memory layers, 1,99/);
     await assert.rejects(open({ ...card, profile: { ...card.profile, layers: [1, 1] } }), /memory layers, 1,1/);
+    const classified = { ...card.profile, scoring: 'answer-weighted' };
+    await assert.rejects(open({ ...card, profile: classified }), /by a classifier of answers, and it has none/);
     const summary = { ...card.profile, scoring: 'summary' };
     await assert.rejects(open({ ...card, profile: summary }), /keeps 8 summary tokens, and it has 0/);
     tensors.set(summaryTokensName, half([2, base.config.hiddenSize]));

@@ -5,6 +5,7 @@
  *   <weight without ".weight">.lora_B   [rows, rank]        W' = W + scale * B A
  *   <weight>.difference                 the weight's shape  W' = W + D (norms, biases)
  *   summary_tokens                      [k, hiddenSize]     embeddings of k tokens that are read after a reference's own
+ *   answer_classifier                   [values + 1]        which tokens are worth keeping (`answer-classifier.ts`)
  *
  * Weights are named as Hugging Face names them; rows of q and k are in "rotate halves" order (`model/weights.ts`). The card
  * (`adapter-card.ts`) is JSON in the file's metadata, so that it cannot be lost or exchanged.
@@ -24,11 +25,14 @@ import { faultsOf, openSafetensors, type SafetensorsFile } from '../model/safete
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-writer.ts';
 import type { DenseTensor } from '../model/weights.ts';
 import { type AdapterCard, adapterCardSchema, describeCard } from './adapter-card.ts';
+import { classifierShape } from './answer-classifier.ts';
 
 /** The adapter's file in its folder. */
 export const adapterFileName = 'adapter.safetensors';
 /** Name of the tensor of summary tokens. */
 export const summaryTokensName = 'summary_tokens';
+/** Name of the tensor of the classifier of answers. */
+export const answerClassifierName = 'answer_classifier';
 
 /** Name of a weight's full difference. */
 export function differenceName(weight: string): string {
@@ -40,11 +44,18 @@ export interface Adapter extends Disposable {
   /** Of its file. */
   readonly path: string;
   readonly card: AdapterCard;
-  /** sha256 of all that decides about the merged model: base, scale, width and tensors; not of the rest of the card. */
+  /**
+   * sha256 of all that decides about the merged model: base, scale, width and tensors but the classifier's, which belongs to
+   * the memory profile; not of the rest of the card.
+   */
   readonly fingerprint: string;
   readonly changes: WeightChanges;
+  /** All of its tensors as they are stored, by their names in the file. */
+  readonly tensors: () => Map<string, TensorToWrite>;
   /** `[k, hiddenSize]`, or null. */
   readonly summaryTokens: DenseTensor | null;
+  /** `[values of the memory layers + 1]`, or null. */
+  readonly answerClassifier: DenseTensor | null;
 }
 
 /** The card of an adapter, without a look at its tensors' values. @throws Memory3Error like {@link openAdapter} */
@@ -77,15 +88,17 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
         { remedy: 'Open its own base model, name another adapter, or use --no-adapter.' },
       );
     }
-    const fault = faultOfTensors(file.tensors, base.config) ?? faultOfProfile(card, base.config, file.tensors);
+    const fault = faultOfTensors(file.tensors, base.config, card) ?? faultOfProfile(card, base.config, file.tensors);
     if (fault !== null) throw damaged(file.path, fault);
-    const read = (name: string) => readDense(file, name);
+    const read = (name: string) => (file.tensors.has(name) ? readDense(file, name) : null);
     return {
       path: file.path,
       card,
       fingerprint: checkAndHash(file, card),
       changes: changesOf(file, card.scale),
-      summaryTokens: file.tensors.has(summaryTokensName) ? read(summaryTokensName) : null,
+      tensors: () => tensorsOf(file),
+      summaryTokens: read(summaryTokensName),
+      answerClassifier: read(answerClassifierName),
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {
@@ -99,8 +112,8 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
  * the same for people.
  *
  * @param folder made if it is missing
- * @param tensors by their names in the file ({@link loraNames}, {@link differenceName}, {@link summaryTokensName}), each
- *   as F32 (the default) or F16
+ * @param tensors by their names in the file ({@link loraNames}, {@link differenceName}, {@link summaryTokensName},
+ *   {@link answerClassifierName}), each as F32 (the default) or F16
  * @param config of the base model
  * @returns the path of the safetensors file
  * @throws Memory3Error "usage" for a card or tensors that {@link openAdapter} would refuse; "disk"
@@ -115,7 +128,7 @@ export function writeAdapter(
   const wrong = (fault: string) => new Memory3Error('usage', `No adapter can be made of this: ${fault}.`);
   if (!checked.success) throw wrong(faultsOf(checked.error));
   const shapes = new Map([...tensors].map(([name, { shape, dtype }]) => [name, { shape, type: dtype ?? 'F32' }]));
-  const fault = faultOfTensors(shapes, config) ?? faultOfProfile(card, config, shapes);
+  const fault = faultOfTensors(shapes, config, card) ?? faultOfProfile(card, config, shapes);
   if (fault !== null) throw wrong(fault);
   for (const [name, { data, dtype }] of tensors) {
     if (!allFinite(data, dtype === 'F16' ? largestHalf : largestFloat)) throw wrong(`${quoted(name)} is not finite`);
@@ -176,6 +189,9 @@ function faultOfProfile(
 ): string | null {
   const layer = profile.layers.find((each, i) => each >= config.layers || each <= (profile.layers[i - 1] ?? -1));
   if (layer !== undefined) return `its memory layers, ${profile.layers}, are not ascending layers of the model`;
+  if (profile.scoring === 'answer-weighted' && !tensors.has(answerClassifierName)) {
+    return 'its profile keeps tokens by a classifier of answers, and it has none';
+  }
   const available = tensors.get(summaryTokensName)?.shape[0] ?? 0;
   if (profile.scoring !== 'summary' || profile.keptTokens === available) return null;
   return `its profile keeps ${profile.keptTokens} summary tokens, and it has ${available}`;
@@ -185,12 +201,16 @@ function faultOfProfile(
 function faultOfTensors(
   tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly type: string }>,
   config: ModelConfig,
+  { profile }: AdapterCard,
 ): string | null {
   const weights = expectedTensors(config);
   if (tensors.size === 0) return 'it has no tensors';
   for (const [name, { shape, type }] of tensors) {
     if (type !== 'F16' && type !== 'F32') return `tensor ${quoted(name)} has the type ${type}, not F16 or F32`;
-    const wanted = wantedShape(name, shape, tensors, weights, config);
+    const wanted =
+      name === answerClassifierName
+        ? classifierShape(config, profile.layers)
+        : wantedShape(name, shape, tensors, weights, config);
     if (typeof wanted === 'string') return wanted;
     if (`${shape}` !== `${wanted}` || shape.includes(0)) {
       return `tensor ${quoted(name)} has the shape [${shape}]; the model needs [${wanted}]`;
@@ -228,6 +248,7 @@ function checkAndHash(file: SafetensorsFile, { base, scale, matrixWidth }: Adapt
     const bytes = file.readTensor(tensor);
     const broken = tensor.type === 'F16' ? brokenHalf(bytes) : brokenFloat(bytes);
     if (broken >= 0) throw damaged(file.path, `value ${broken} of tensor ${quoted(tensor.name)} is not finite`);
+    if (tensor.name === answerClassifierName) continue;
     hash.update(JSON.stringify([tensor.name, tensor.type, tensor.shape])).update(bytes);
   }
   return hash.digest('hex');
@@ -265,6 +286,15 @@ function changesOf(file: SafetensorsFile, scale: number): WeightChanges {
       };
     },
   };
+}
+
+function tensorsOf(file: SafetensorsFile): Map<string, TensorToWrite> {
+  return new Map(
+    Array.from(file.tensors, ([name, { type }]) => [
+      name,
+      { ...readDense(file, name), dtype: type === 'F16' ? 'F16' : 'F32' },
+    ]),
+  );
 }
 
 function readDense(file: SafetensorsFile, name: string): DenseTensor {

@@ -8,11 +8,9 @@
  * factors are alike, as those are of runs that went on from one adapter (`memory3 convert --from`).
  */
 import { Memory3Error } from '../errors.ts';
-import { loraNames } from '../graph/parameters.ts';
 import type { ModelFile } from '../model/open.ts';
 import type { TensorToWrite } from '../model/safetensors-writer.ts';
-import type { DenseTensor } from '../model/weights.ts';
-import { type Adapter, differenceName, openAdapter, summaryTokensName, writeAdapter } from './adapter.ts';
+import { type Adapter, openAdapter, writeAdapter } from './adapter.ts';
 import type { AdapterCard } from './adapter-card.ts';
 
 export interface AverageOptions {
@@ -45,14 +43,14 @@ export async function averageAdapters(
       if (JSON.stringify(first.card[key]) !== JSON.stringify(other.card[key])) throw unlike(first, other, key);
     }
   }
-  const all = adapters.map(tensorsOf);
+  const all = adapters.map(({ tensors }) => tensors());
   const mean = new Map<string, TensorToWrite>();
   for (const name of new Set(all.flatMap((tensors) => [...tensors.keys()]))) {
     const same = all.map((tensors) => tensors.get(name));
     const shape = all[0]?.get(name)?.shape;
     const unfit = same.findIndex((tensor) => tensor === undefined || `${tensor.shape}` !== `${shape}`);
     if (unfit >= 0) throw unlike(first, adapters[unfit] as Adapter, `tensor "${name}"`);
-    mean.set(name, meanOf(same as readonly DenseTensor[]));
+    mean.set(name, meanOf(same as readonly TensorToWrite[]));
   }
   return writeAdapter(
     out,
@@ -62,20 +60,8 @@ export async function averageAdapters(
   );
 }
 
-function tensorsOf({ changes, summaryTokens }: Adapter): Map<string, DenseTensor> {
-  const tensors = new Map<string, DenseTensor>();
-  for (const name of changes.names) {
-    const change = changes.get(name);
-    const { a, b } = loraNames(name);
-    if (change?.lowRank !== undefined) tensors.set(a, change.lowRank.a).set(b, change.lowRank.b);
-    if (change?.difference !== undefined) tensors.set(differenceName(name), change.difference);
-  }
-  if (summaryTokens !== null) tensors.set(summaryTokensName, summaryTokens);
-  return tensors;
-}
-
-function meanOf(tensors: readonly DenseTensor[]): TensorToWrite {
-  const [{ shape, data }] = tensors as [DenseTensor];
+function meanOf(tensors: readonly TensorToWrite[]): TensorToWrite {
+  const [{ shape, data }] = tensors as [TensorToWrite];
   const sum = (i: number) => tensors.reduce((total, one) => total + (one.data[i] as number), 0);
   return { shape, data: Float32Array.from(data, (_, i) => sum(i) / tensors.length), dtype: 'F16' };
 }

@@ -5,7 +5,8 @@ import { checkOptions } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { ProfileDefaults } from './adapter-card.ts';
-import { type MemoryProfile, memoryLayers, memoryProfileSchema, scorings, storages } from './profile.ts';
+import { classifierFor } from './answer-classifier.ts';
+import { type MemoryProfile, memoryLayers, memoryProfileSchema, type Scoring, scorings, storages } from './profile.ts';
 
 /** What a user may choose; everything else follows from the model. */
 const profileChoiceSchema = z.strictObject({
@@ -37,13 +38,20 @@ export function chooseProfile(
   defaults: ProfileDefaults | typeof untrained = untrained,
 ): MemoryProfile {
   const checked = checkOptions(profileChoiceSchema, choice);
+  const layers = memoryLayers(checked.layers ?? defaults.layers, config.layers);
   return {
-    layers: memoryLayers(checked.layers ?? defaults.layers, config.layers),
+    layers,
     keptTokens: checked.keptTokens ?? defaults.keptTokens,
-    scoring: checked.scoring ?? defaults.scoring,
+    scoring: checked.scoring ?? scoringOf(layers, defaults),
     storage: checked.storage ?? defaults.storage,
     header: memoryHeader(tokenizer),
   };
+}
+
+/** An adapter's classifier of answers reads its own memory layers, so others keep tokens by attention received. */
+function scoringOf(layers: readonly number[], defaults: ProfileDefaults | typeof untrained): Scoring {
+  const isOther = `${layers}` !== `${defaults.layers}`;
+  return isOther && defaults.scoring === 'answer-weighted' ? untrained.scoring : defaults.scoring;
 }
 
 /** Token ids of the modified bos, "<bos>Reference:". */
@@ -56,15 +64,29 @@ export function repeatPrompt(tokenizer: Tokenizer): number[] {
   return tokenizer.encode(repeatText, { continuation: true });
 }
 
-/** Name for people, fingerprint for comparison: memories of another fingerprint do not fit. */
-export function profileIdentity(profile: MemoryProfile): { readonly name: string; readonly fingerprint: string } {
-  const { layers, keptTokens, scoring, storage, header } = profile;
+/**
+ * Name for people, fingerprint for comparison: memories of another fingerprint do not fit.
+ * @param model whose classifier keeps the tokens, where the profile wants one
+ */
+export function profileIdentity(
+  profile: MemoryProfile,
+  model: Parameters<typeof classifierFor>[0],
+): { readonly name: string; readonly fingerprint: string } {
+  const { layers, keptTokens, storage, header } = profile;
+  const classifier = classifierFor(model, profile);
+  // How all tokens are chosen decides nothing.
+  const scoring = keptTokens === 'all' && profile.scoring === 'answer-weighted' ? 'received' : profile.scoring;
   const first = layers[0] as number;
   const last = layers.at(-1) as number;
   const contiguous = last - first === layers.length - 1;
-  const canonical = JSON.stringify([layers, keptTokens, scoring, storage, header]);
+  const chosenBy = classifier === null ? [] : [createHash('sha256').update(bytesOf(classifier.data)).digest('hex')];
+  const canonical = JSON.stringify([layers, keptTokens, scoring, storage, header, ...chosenBy]);
   return {
     name: `layers ${contiguous ? `${first}-${last}` : layers.join(',')}, ${keptTokens} tokens by ${scoring}, ${storage}`,
     fingerprint: createHash('sha256').update(canonical).digest('hex'),
   };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

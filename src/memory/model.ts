@@ -28,6 +28,8 @@ export interface LanguageModelOptions {
   readonly memoryLayers?: readonly number[];
   /** Of the adapter, `[k, hiddenSize]`: read behind a reference by profiles that keep them; default none. */
   readonly summaryTokens?: DenseTensor | null;
+  /** Of the adapter (`answer-classifier.ts`), for profiles that keep tokens by it; default none. */
+  readonly answerClassifier?: DenseTensor | null;
   /** Sessions of this model write a profile of their runs (`runtime/profile.ts`). */
   readonly profilePrefix?: string;
 }
@@ -61,6 +63,11 @@ export class LanguageModel {
   /** Embeddings of the tokens that are read behind a reference, `[k, hiddenSize]`; null for none. */
   get summaryTokens(): DenseTensor | null {
     return this.#options.summaryTokens ?? null;
+  }
+
+  /** By which `answer-weighted` profiles keep tokens; null for none. */
+  get answerClassifier(): DenseTensor | null {
+    return this.#options.answerClassifier ?? null;
   }
 
   /**

@@ -3,11 +3,13 @@ import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 
 /**
- * How the kept tokens are chosen: by scores of the body's tokens (`graph/writer.ts`), at random, or `summary`: none of the
- * body's, but as many learned tokens that an adapter brings, read behind the body.
+ * How the kept tokens are chosen: by scores of the body's tokens (`graph/writer.ts`; of `answer-weighted`,
+ * `answer-classifier.ts`), at random, or `summary`: none of the body's, but as many learned tokens that an adapter brings,
+ * read behind the body.
  */
 export const scorings = [
   'received',
+  'answer-weighted',
   'received-unnormalised',
   'value-norm',
   'reconstruction',

@@ -97,7 +97,8 @@ function checkBody(tokens: readonly number[], profile: MemoryProfile): void {
 
 /** The scores that the writer graph computes for a profile. */
 function graphScoring({ keptTokens, scoring }: MemoryProfile): GraphScoring {
-  return keptTokens === 'all' || scoring === 'random' || scoring === 'summary' ? 'none' : scoring;
+  if (keptTokens === 'all' || scoring === 'random' || scoring === 'summary') return 'none';
+  return scoring === 'answer-weighted' ? 'received' : scoring;
 }
 
 /**

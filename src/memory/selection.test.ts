@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { randomScores, selectTokens } from './selection.ts';
+import { randomScores, selectSpread, selectTokens } from './selection.ts';
 
 describe('selecting tokens', () => {
   it('takes the highest scores, in ascending order of index', () => {
@@ -58,5 +58,39 @@ describe('random scores', () => {
     }
     // Expected 1000 each, with a standard deviation of 27.
     for (const count of counts) assert.ok(Math.abs(count - 1000) < 150, `${counts}`);
+  });
+});
+
+describe('selecting tokens that are spread over heads', () => {
+  /** The same scores in every head. */
+  const alike = (scores: readonly number[], planes: number) => Float32Array.from(new Array(planes).fill(scores).flat());
+
+  it('takes the best first, and what the heads before left where it is nearly as good', () => {
+    const scores = alike([1, 0.95, 0.9, 0.85, 0.1], 2);
+    assert.deepEqual(selectSpread(scores, 2, 5, 2), [
+      [0, 1],
+      [2, 3],
+    ]);
+    // exp(-0.3) = 0.74: a token that is far better is kept again.
+    assert.deepEqual(selectSpread(alike([1, 0.7, 0.6], 2), 2, 3, 1), [[0], [0]]);
+    assert.deepEqual(selectSpread(alike([1, 0.75, 0.6], 2), 2, 3, 1), [[0], [1]]);
+  });
+
+  it('forgets what earlier layers kept', () => {
+    // The second layer counts the first one's choice as 0.8: exp(-0.24) = 0.787.
+    const scores = alike([1, 0.78], 2);
+    assert.deepEqual(selectSpread(scores, 1, 2, 1), [[0], [0]]);
+    assert.deepEqual(selectSpread(scores, 2, 2, 1), [[0], [1]]);
+  });
+
+  it('keeps each token of one head once, whatever the scores', () => {
+    const scores = fc.array(fc.float({ min: 0, max: 1, noNaN: true }), { minLength: 12, maxLength: 12 });
+    fc.assert(
+      fc.property(scores, fc.integer({ min: 1, max: 3 }), (values, count) => {
+        const kept = selectSpread(Float32Array.from(values), 2, 3, count);
+        assert.equal(kept.length, 4);
+        for (const tokens of kept) assert.deepEqual(tokens, [...new Set(tokens)].sort().slice(0, count));
+      }),
+    );
   });
 });

@@ -15,6 +15,12 @@ import { encodeReferences, writeMemories } from './writer.ts';
 
 const header: [number, ...number[]] = [0, 5, 9];
 const repeatPrompt = [7, 8, 11];
+/** A classifier of answers for both layers: weights that differ, and the constant. */
+const classifierOf = ({ kvHeads, headDim }: ModelSource['config'], layers: number) => ({
+  kind: 'dense' as const,
+  shape: [layers * kvHeads * headDim + 1],
+  data: Float32Array.from({ length: layers * kvHeads * headDim + 1 }, (_, i) => Math.sin(3 * i + 1)),
+});
 /** Lengths differ, so that all but the longest are padded; within one, tokens do, since equal tokens tie in layer 0. */
 const references: readonly ReferenceBody[] = [17, 3, 40, 9, 1].map((length, index) => ({
   tokens: Array.from({ length }, (_, i) => (37 * i + 23 * index) % 128),
@@ -48,9 +54,16 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
             repeated[j] = Math.max(repeated[j] as number, shares[header.length + j] as number);
         }
       }
+      const values = alone.filter((_, number) => layers.includes(number)).map((each) => each.values);
+      const { data } = classifierOf(model.config, layers.length);
+      const asked = body.map((_, j) => {
+        const all = values.flat().flatMap((ofHead) => ofHead[header.length + j] as number[]);
+        return 1 / (1 + Math.exp(-(dot(all, [...data.slice(0, -1)]) + (data.at(-1) as number))));
+      });
       const norms = (layer.values[kvHead] as number[][]).slice(header.length).map((value) => Math.hypot(...value));
       const byScoring: Record<PlainScoring, number[]> = {
         received,
+        'answer-weighted': received.map((share, j) => share * (asked[j] as number)),
         'received-unnormalised': exponentials.map(Math.log),
         'value-norm': received.map((share, j) => share * (norms[j] as number)),
         reconstruction: repeated,
@@ -58,6 +71,21 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
       return byScoring[scoring as PlainScoring];
     });
   });
+}
+
+/** What the scores of each plane become where tokens that heads before keep count less (selection.ts). */
+function plainSpread(layers: readonly (readonly (readonly number[])[])[]): number[][] {
+  const keptBy: { readonly layer: number; readonly tokens: readonly number[] }[] = [];
+  return layers.flatMap((heads, layer) =>
+    heads.map((scores) => {
+      const own = scores.map((score, token) => {
+        const before = keptBy.filter(({ tokens }) => tokens.includes(token));
+        return score * Math.exp(-0.3 * before.reduce((sum, one) => sum + 0.8 ** (layer - one.layer), 0));
+      });
+      keptBy.push({ layer, tokens: bestFour(own) });
+      return own;
+    }),
+  );
 }
 
 // Beside plain grouped heads: q/k norm, biases, a window of 8 tokens.
@@ -72,7 +100,8 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
       source = heldInMemory(file);
       device = new Device({ threads: 1 });
       // Weights are handed over to the device, so the model reads its own.
-      model = new LanguageModel(file, device, { precision: 'f32' });
+      const answerClassifier = classifierOf(file.config, 2);
+      model = new LanguageModel(file, device, { precision: 'f32', answerClassifier });
     });
     after(async () => {
       await device[Symbol.asyncDispose]();
@@ -115,7 +144,8 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
         }
         const memories = (await writeMemories(model, profile, references, repeatPrompt)).map(decodeMemory);
         for (const [index, { positions, kept }] of memories.entries()) {
-          const planes = (expected[index] as number[][][]).flat();
+          const layers = expected[index] as number[][][];
+          const planes = scoring === 'answer-weighted' ? plainSpread(layers) : layers.flat();
           assert.equal(kept, Math.min(4, (references[index] as ReferenceBody).tokens.length));
           for (const [plane, scores] of planes.entries()) {
             const own = [...positions.subarray(plane * kept, (plane + 1) * kept)].map((at) => at - header.length);
@@ -195,6 +225,21 @@ describe('writing', () => {
     }
     const changed = { tokens: long.tokens.with(5, 99) };
     assert.notDeepEqual((await write(changed))[0], first);
+  });
+
+  it('refuses to keep tokens by a classifier that the model does not have, or that is for other layers', async () => {
+    using file = await openFamily('llama');
+    await using device = new Device({ threads: 1 });
+    const profile: MemoryProfile = { layers: [1], keptTokens: 4, scoring: 'answer-weighted', storage: 'f16', header };
+    const without = new LanguageModel(file, device);
+    await assert.rejects(writeMemories(without, profile, references), { code: 'usage', message: /no classifier/ });
+    const other = new LanguageModel(file, device, { answerClassifier: classifierOf(file.config, 2) });
+    await assert.rejects(writeMemories(other, profile, references), { code: 'usage', message: /1 memory layers need/ });
+    // Where every token is kept none is chosen.
+    assert.equal(
+      (await writeMemories(without, { ...profile, keptTokens: 'all' }, references)).length,
+      references.length,
+    );
   });
 
   it('refuses summary tokens that the model does not have, and bodies that leave them no room', async () => {

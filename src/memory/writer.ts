@@ -12,11 +12,12 @@ import { Memory3Error } from '../errors.ts';
 import { tokenInputNames } from '../graph/transformer.ts';
 import { writerNames } from '../graph/writer.ts';
 import type { DenseTensor } from '../model/weights.ts';
+import { answerProbabilities, classifierFor, weightScores } from './answer-classifier.ts';
 import { encodeMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
 import { type MemoryProfile, summaryTokenCount } from './profile.ts';
 import { cutBodies, type ReferenceBody, referenceBatch } from './reference-batch.ts';
-import { randomScores, selectTokens } from './selection.ts';
+import { randomScores, selectSpread, selectTokens } from './selection.ts';
 
 /** What the model computed for one reference; read by `writeMemories` and by tests. */
 export interface EncodedReference {
@@ -34,7 +35,7 @@ export interface EncodedReference {
  * @param repeatPrompt token ids of "Repeat the reference:", needed by reconstruction scores only.
  * @returns one memory for each reference, encoded as the profile says.
  * @throws Memory3Error "too-long" if header, body and summary tokens exceed 128 tokens; "usage" if a body is empty, or the
- *   profile wants summary tokens that the model does not have.
+ *   profile wants summary tokens or a classifier that the model does not have.
  */
 export async function writeMemories(
   model: LanguageModel,
@@ -70,6 +71,7 @@ export async function encodeReferences(
   const { layers } = profile;
   const { kvHeads, headDim, hiddenSize } = model.config;
   const summaryTokens = summaryTokensFor(model, profile);
+  const classifier = classifierFor(model, profile);
   const batch = referenceBatch(model.config, profile, references, repeatPrompt);
   const inputs = model.tokenInputs(batch.tokens, batch.positions, references.length);
   if (summaryTokens !== null) {
@@ -87,12 +89,16 @@ export async function encodeReferences(
     cutBodies(batch, outputs[name]?.data as Float32Array, { planes, kvHeads, width }, summary);
   const keysValues = cut(writerNames.keysValues, layers.length * 2, headDim);
   const scores = scored ? cut(writerNames.scores, layers.length, 1) : [];
-  return references.map(({ tokens }, index) => ({
-    body: tokens.length,
-    summary,
-    keysValues: keysValues[index] as Float32Array,
-    scores: scores[index],
-  }));
+  return references.map(({ tokens: { length: body } }, index) => {
+    const own = keysValues[index] as Float32Array;
+    const read = { keysValues: own, layers: layers.length, kvHeads, tokens: body, headDim };
+    const score = scores[index];
+    return {
+      ...{ body, summary, keysValues: own },
+      scores:
+        classifier === null || score === undefined ? score : weightScores(score, answerProbabilities(classifier, read)),
+    };
+  });
 }
 
 /**
@@ -136,8 +142,9 @@ export function selectAll(
     return planes.map(() => Array.from({ length: summary }, (_, token) => body + token));
   }
   const count = profile.keptTokens === 'all' ? body : Math.min(profile.keptTokens, body);
+  if (count === body) return planes.map(() => Array.from({ length: body }, (_, token) => token));
+  if (profile.scoring === 'answer-weighted') return selectSpread(scores as Float32Array, kvHeads, body, count);
   return planes.map((plane) => {
-    if (count === body) return Array.from({ length: body }, (_, token) => token);
     if (profile.scoring === 'random') return selectTokens(randomScores(body, seedOf(reference.tokens, plane)), count);
     const own = (scores as Float32Array).subarray(plane * body, (plane + 1) * body);
     return selectTokens(own, count);

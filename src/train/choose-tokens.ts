@@ -4,6 +4,7 @@
  * writer graph whose weights are those under training, companions included; no gradient goes through a choice (paper 4.1),
  * so nothing is lost by making it outside.
  */
+import { Memory3Error } from '../errors.ts';
 import { isTrainedScoring } from '../graph/trainer-inputs.ts';
 import { tokenInputNames } from '../graph/transformer.ts';
 import { buildWriter, writerNames } from '../graph/writer.ts';
@@ -21,7 +22,8 @@ export type TokenChoice = Pick<BatchMemory, 'profile' | 'keptTokens'>;
  * @param references bodies in tokens
  * @param repeatPrompt token ids of "Repeat the reference:", needed by reconstruction scores only
  * @returns indices of body tokens, `[references][layers * kvHeads][kept]`, for `BatchMemory.chosen`
- * @throws Memory3Error "too-long" if header and body exceed 128 tokens, "usage" if a body is empty
+ * @throws Memory3Error "too-long" if header and body exceed 128 tokens, "usage" if a body is empty or the scoring is
+ *   `answer-weighted`
  */
 export async function chooseTokens(
   trainer: ModelTrainer,
@@ -30,6 +32,15 @@ export async function chooseTokens(
   repeatPrompt: readonly number[] = [],
 ): Promise<number[][][]> {
   if (rest.scoring === 'summary') throw new Error('summary tokens are kept and not chosen');
+  if (rest.scoring === 'answer-weighted') {
+    throw new Memory3Error(
+      'usage',
+      'A classifier of answers is fitted to a trained model, and cannot choose tokens before.',
+      {
+        remedy: 'Train with another --scoring; the classifier is fitted afterwards.',
+      },
+    );
+  }
   const { config } = trainer;
   const profile = { layers, ...rest, keptTokens };
   const bodies = references.map((tokens) => ({ tokens }));

@@ -422,8 +422,16 @@ export class ModelTrainer implements AsyncDisposable {
   }
 }
 
-function trainedReferences({ profile, chunkTokens, summaryTokens, chosen }: BatchMemory): TrainedReferences {
-  const { layers, header, scoring } = profile;
+function trainedReferences({
+  profile,
+  keptTokens,
+  chunkTokens,
+  summaryTokens,
+  chosen,
+}: BatchMemory): TrainedReferences {
+  const { layers, header } = profile;
+  // All tokens are kept by any scores.
+  const scoring = keptTokens === 'all' && profile.scoring === 'answer-weighted' ? 'received' : profile.scoring;
   const given = summaryTokens > 0 || chosen !== undefined;
   if (!given && !isTrainedScoring(scoring)) {
     throw new Memory3Error('usage', `A training graph cannot keep tokens by ${scoring}.`, {

@@ -120,7 +120,7 @@ export async function adapt(request: AdaptRequest): Promise<DomainReport[]> {
       ...settings,
       data: Object.fromEntries(files),
       model: { name: opened.file.name, fingerprint: await opened.file.fingerprint() },
-      profile: profileIdentity(opened.profile),
+      profile: profileIdentity(opened.profile, opened.model),
       embedder: { name: embedder.name, fingerprint: embedder.fingerprint },
     },
   });
@@ -242,6 +242,7 @@ async function openTuned({ request, opened, times }: Run, { name }: Domain, fold
   const model = new LanguageModel(file, opened.model.device, {
     memoryLayers: opened.model.memoryLayers,
     summaryTokens: opened.model.summaryTokens,
+    answerClassifier: opened.model.answerClassifier,
   });
   return {
     model,

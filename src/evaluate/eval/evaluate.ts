@@ -218,9 +218,9 @@ export function recallOf({ bank, recall }: Pick<Evaluated, 'bank' | 'recall'>): 
 
 /** What the results depend on, for the configuration. */
 export async function identityOf(
-  evaluated: Pick<Evaluated, 'file' | 'adapter' | 'profile' | 'bank'>,
+  evaluated: Pick<Evaluated, 'file' | 'adapter' | 'model' | 'profile' | 'bank'>,
 ): Promise<Record<string, unknown>> {
-  const { file, adapter, profile, bank } = evaluated;
+  const { file, adapter, model, profile, bank } = evaluated;
   return {
     model: {
       name: file.name,
@@ -228,7 +228,7 @@ export async function identityOf(
       adapter: adapter !== null,
       parameters: parameterCount(file.config).total,
     },
-    profile: profileIdentity(profile),
+    profile: profileIdentity(profile, model),
     bank: bank === undefined ? null : describeBank(bank),
   };
 }

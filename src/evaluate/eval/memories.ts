@@ -8,6 +8,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { MemoryBank } from '../../bank/bank.ts';
+import { classifierFor } from '../../memory/answer-classifier.ts';
 import { parseMemory, type StoredMemory } from '../../memory/format.ts';
 import type { LanguageModel } from '../../memory/model.ts';
 import type { MemoryProfile } from '../../memory/profile.ts';
@@ -42,10 +43,11 @@ export class EvaluationMemories {
     this.#profiles = [...new Map(wanted.map((profile) => [nameOf(profile), profile])).values()];
   }
 
-  /** The profile of a mode. @throws Memory3Error "usage" for summary tokens of another number than the model has */
+  /** The profile of a mode. @throws Memory3Error "usage" for summary tokens or a classifier that the model does not have */
   profileOf({ profile: changes }: Mode): MemoryProfile {
     const profile = { ...this.#parts.profile, ...changes };
     summaryTokensFor(this.#parts.model, profile);
+    classifierFor(this.#parts.model, profile);
     return profile;
   }
 

@@ -84,7 +84,7 @@ export async function storeThroughput(
 ): Promise<boolean> {
   const measured = {
     model: { name: opened.file.name, fingerprint: await opened.file.fingerprint() },
-    profile: profileIdentity(opened.profile).name,
+    profile: profileIdentity(opened.profile, opened.model).name,
     sizes: { batches: [...batches], references: [...references], promptTokens, newTokens, rounds },
   };
   const processors = cpus();

@@ -9,13 +9,8 @@
  *   pair of forms  "dog" "a-ed": a word of up to three letters itself, of a longer one its case and last two letters
  *
  * The pairs make order count: "of the" is common in what people write, "the of" is not; forms carry that over to words
- * that were in no training text. The probability of being good is
- *
- *   p = 1 / (1 + exp(-(w · x + b)))
- *
- * and w, b minimise the cross-entropy plus λ/2 |w|² over passages of good and bad texts, by AdaGrad (Duchi, Hazan and
- * Singer 2011): each weight has its own rate, falling with the squares of its gradients, as rare features need. A
- * text's score is the mean of its passages' probabilities, so its length does not matter.
+ * that were in no training text. The probability of being good is a logistic regression's (`logistic.ts`); a text's score
+ * is the mean of its passages' probabilities, so its length does not matter.
  *
  * The classifier knows only the languages and the kinds of text that it was trained on: train it with good texts of every
  * language of the corpus.
@@ -25,6 +20,7 @@ import { checkOptions, Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import { corrupt, corruptions } from './corruption.ts';
 import { hashText, mix } from './hash.ts';
+import { type Features, type LogisticModel, probability, trainLogistic } from './logistic.ts';
 
 export interface QualityExample {
   readonly text: string;
@@ -45,29 +41,19 @@ const segmenter = new Intl.Segmenter('und', { granularity: 'word' });
 const places = 2 ** 16;
 const passageTokens = 200;
 
-/** A passage's features: places and their values. */
-interface Features {
-  readonly at: Uint16Array;
-  readonly values: Float32Array;
-}
-
 /** Tells good texts from bad ones. Made by `trainClassifier`. */
 export class QualityClassifier {
-  readonly #weights: Float32Array;
-  readonly #bias: number;
+  readonly #model: LogisticModel;
 
-  constructor(weights: Float32Array, bias: number) {
-    this.#weights = weights;
-    this.#bias = bias;
+  constructor(model: LogisticModel) {
+    this.#model = model;
   }
 
   /** Probability, 0 to 1, that a text is good; of a text without any token 0. */
   score(text: string): number {
     const passages = passagesOf(text);
     if (passages.length === 0) return 0;
-    return (
-      passages.reduce((sum, passage) => sum + probability(this.#weights, this.#bias, passage), 0) / passages.length
-    );
+    return passages.reduce((sum, passage) => sum + probability(this.#model, passage), 0) / passages.length;
   }
 }
 
@@ -81,29 +67,14 @@ export function trainClassifier(
 ): QualityClassifier {
   const { passes, rate, penalty, seed } = checkOptions(trainingSchema, options);
   const passages = Array.from(examples).flatMap(({ text, good }) =>
-    passagesOf(text).map((features) => ({ features, good })),
+    passagesOf(text).map((features) => ({ features, positive: good })),
   );
-  const good = passages.filter((passage) => passage.good).length;
+  const good = passages.filter(({ positive }) => positive).length;
   if (good === 0 || good === passages.length) {
     throw new Memory3Error('usage', 'A quality classifier is trained on good texts and bad ones; one kind is missing.');
   }
-  const weights = new Float32Array(places);
-  const squares = new Float32Array(places);
-  let [bias, biasSquares] = [0, 0];
   const random = seededRandom(seed);
-  for (let pass = 0; pass < passes; pass++) {
-    for (const { features, good } of ordered(passages, random)) {
-      const error = probability(weights, bias, features) - (good ? 1 : 0);
-      for (const [n, place] of features.at.entries()) {
-        const gradient = error * (features.values[n] as number) + penalty * (weights[place] as number);
-        squares[place] = (squares[place] as number) + gradient * gradient;
-        weights[place] = (weights[place] as number) - (rate * gradient) / (Math.sqrt(squares[place] as number) + 1e-8);
-      }
-      biasSquares += error * error;
-      bias -= (rate * error) / (Math.sqrt(biasSquares) + 1e-8);
-    }
-  }
-  return new QualityClassifier(weights, bias);
+  return new QualityClassifier(trainLogistic(passages, { places, passes, rate, penalty, random }));
 }
 
 /** Good texts, and each corrupted in one of the ways in turn: what a classifier is trained on where there are no bad texts. */
@@ -162,15 +133,4 @@ function featuresOf(tokens: readonly HashedToken[]): Features {
   }
   const scale = 1 / Math.sqrt(tokens.length);
   return { at: Uint16Array.from(counts.keys()), values: Float32Array.from(counts.values(), (value) => value * scale) };
-}
-
-function probability(weights: Float32Array, bias: number, { at, values }: Features): number {
-  let sum = bias;
-  for (let n = 0; n < at.length; n++) sum += (weights[at[n] as number] as number) * (values[n] as number);
-  return 1 / (1 + Math.exp(-sum));
-}
-
-function* ordered<T>(values: readonly T[], random: () => number): Generator<T, void> {
-  const keyed = values.map((value) => ({ value, key: random() }));
-  for (const { value } of keyed.sort((a, b) => a.key - b.key)) yield value;
 }

@@ -116,13 +116,13 @@ export async function openRecalledBank(
   };
 }
 
-function checkProfile({ scoring }: MemoryProfile, adapter: Adapter | null): void {
+function checkProfile({ scoring, keptTokens }: MemoryProfile, adapter: Adapter | null): void {
   if (adapter !== null && adapter.summaryTokens !== null) {
     throw new Memory3Error('unsupported', `The adapter ${adapter.card.name} writes memories with summary tokens.`, {
       remedy: 'Fine-tune it with --no-memory, or another adapter.',
     });
   }
-  if (!isTrainedScoring(scoring)) {
+  if (keptTokens !== 'all' && !isTrainedScoring(scoring)) {
     throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
       remedy: `Choose --scoring ${trainedScorings.join(', ')}, or train with --no-memory.`,
     });

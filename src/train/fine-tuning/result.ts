@@ -2,7 +2,8 @@
  * What a fine-tuning leaves: an adapter of its base model, or a model of its own.
  *
  * LoRA on top of an adapter becomes one adapter. With scales s and s', W + s B A + s' B' A' is W + s' [s/s' B, B'] [A; A'], so the
- * companions are put side by side: exact, and of the sum of the ranks. Differences and summary tokens stay as they are.
+ * companions are put side by side: exact, and of the sum of the ranks. Differences, summary tokens and the classifier of
+ * answers stay as they are.
  *
  * All weights become a model folder where one can describe the model (a Llama from a folder); else, as for a GGUF file, an adapter of
  * full differences, which is as large as the model.
@@ -10,7 +11,13 @@
 import { basename, join, resolve } from 'node:path';
 import { Memory3Error } from '../../errors.ts';
 import { loraNames } from '../../graph/parameters.ts';
-import { type Adapter, differenceName, summaryTokensName, writeAdapter } from '../../memory/adapter.ts';
+import {
+  type Adapter,
+  answerClassifierName,
+  differenceName,
+  summaryTokensName,
+  writeAdapter,
+} from '../../memory/adapter.ts';
 import type { AdapterCard } from '../../memory/adapter-card.ts';
 import type { MemoryProfile } from '../../memory/profile.ts';
 import type { ModelFile } from '../../model/open.ts';
@@ -76,7 +83,7 @@ export async function saveResult(run: string, tuned: FineTuned, card: ResultCard
       ...card,
       data: [...(adapter?.card.data ?? []), ...card.data],
     },
-    withSummaryTokens(changes, adapter),
+    withTensorsOf(adapter, changes),
     base.config,
   );
   return { kind: 'adapter', path };
@@ -149,8 +156,11 @@ function columnsTogether(left: TensorToWrite, right: TensorToWrite): TensorToWri
   return { shape: [rows, columns], data };
 }
 
-function withSummaryTokens(changes: Map<string, TensorToWrite>, adapter: Adapter | null): Tensors {
-  if (adapter === null || adapter.summaryTokens === null) return changes;
-  const { shape, data } = adapter.summaryTokens;
-  return new Map([...changes, [summaryTokensName, { shape, data }]]);
+/** The changes, and what of the adapter beneath is no change. */
+function withTensorsOf(adapter: Adapter | null, changes: Map<string, TensorToWrite>): Tensors {
+  const { summaryTokens = null, answerClassifier = null } = adapter ?? {};
+  const result = new Map(changes);
+  if (summaryTokens !== null) result.set(summaryTokensName, summaryTokens);
+  if (answerClassifier !== null) result.set(answerClassifierName, answerClassifier);
+  return result;
 }

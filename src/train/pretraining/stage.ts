@@ -113,8 +113,9 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     memory === null
       ? null
       : chooseProfile(begun.source.config, prepared.tokenizer, { ...pretrainedProfile, ...memory });
-  if (profile?.scoring === 'summary') {
-    throw new Memory3Error('usage', 'Summary tokens belong to an adapter; pretraining makes a model of its own.', {
+  if (profile?.scoring === 'summary' || profile?.scoring === 'answer-weighted') {
+    const what = profile.scoring === 'summary' ? 'Summary tokens belong' : 'A classifier of answers belongs';
+    throw new Memory3Error('usage', `${what} to an adapter; pretraining makes a model of its own.`, {
       remedy: 'Choose another --scoring.',
     });
   }

@@ -1,0 +1,150 @@
+/** A classifier of answers, fitted to a tiny model on data sets of a few lines. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { conversionData } from '../../../test/support/conversion-data.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { type OpenedModel, openModel } from '../../generate/workspace.ts';
+import { openAdapter } from '../../memory/adapter.ts';
+import { answerProbabilities } from '../../memory/answer-classifier.ts';
+import { profileIdentity } from '../../memory/choose-profile.ts';
+import { type EncodedReference, encodeReferences } from '../../memory/writer.ts';
+import { bodyTokens } from '../../retrieval/chunks.ts';
+import { trainBytePairs } from '../scratch/byte-pair-encoding.ts';
+import { createModel } from '../scratch/new-model.ts';
+import { convert } from './convert.ts';
+import { areaUnderCurve, type FittedClassifier, fitAnswerClassifier, writeWithClassifier } from './fit-answers.ts';
+
+const shape = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlpSize: 48, contextLength: 512 };
+
+let data: TemporaryFolder;
+let folder: TemporaryFolder;
+let model: string;
+let opened: OpenedModel;
+let fitted: FittedClassifier;
+before(async () => {
+  data = conversionData();
+  folder = temporaryFolder();
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const { files } = await trainBytePairs([readme], { vocabularySize: 400 });
+  model = join(folder.path, 'model');
+  createModel(model, shape, files, 1);
+  opened = await openModel({ model, adapter: null, profile: { layers: 'all', keptTokens: 4 } });
+  fitted = await fitAnswerClassifier(opened, data.path);
+});
+after(async () => {
+  await opened[Symbol.asyncDispose]();
+  folder[Symbol.dispose]();
+  data[Symbol.dispose]();
+});
+
+describe('a fitted classifier of answers', () => {
+  it('thinks the answer of a sentence that it has not seen more probable than the rest of it', async () => {
+    // The data ask ten times for "Ann<number>" in such sentences.
+    const text = 'Number 42 was the work of Ann42.';
+    const tokens = bodyTokens(opened.tokenizer, text);
+    const { layers, kvHeads, headDim } = { ...opened.model.config, layers: opened.profile.layers.length };
+    const [encoded] = await encodeReferences(opened.model, opened.profile, [{ tokens }], []);
+    const { keysValues, body } = encoded as EncodedReference;
+    const read = { keysValues, layers, kvHeads, tokens: body, headDim };
+    const probabilities = answerProbabilities(fitted.tensor, read);
+    const before = bodyTokens(opened.tokenizer, 'Number 42 was the work of').length;
+    const mean = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const [others, answer] = [mean(probabilities.slice(0, before)), mean(probabilities.slice(before, -1))];
+    assert.ok(answer > 1.1 * others, `${answer} and ${others}`);
+    assert.ok(
+      probabilities.indexOf(Math.max(...probabilities)) >= before,
+      'the most probable token is one of the answer',
+    );
+  });
+
+  it('says what it was fitted to, and is the same again', async () => {
+    const { references, tokens, answerShare } = fitted;
+    // Of ten sentences of one set two are held out, and passages with several questions count once.
+    assert.ok(references >= 10 && references < 20, `${references}`);
+    assert.ok(tokens > 10 * references && answerShare > 0.01 && answerShare < 0.5, `${tokens}, ${answerShare}`);
+    assert.deepEqual(await fitAnswerClassifier(opened, data.path), fitted);
+    const few = await fitAnswerClassifier(opened, data.path, { references: 2 });
+    assert.ok(few.references <= 8);
+  });
+
+  it('goes into an adapter, whose few tokens are kept by it then', async () => {
+    const request = { opened, profile: opened.profile, data: data.path, name: 'plain' };
+    const options = { steps: 1, rank: 2, learn: [4], contexts: 10, references: 6, contextTokens: 90 } as const;
+    const out = join(folder.path, 'plain');
+    const card = { training: 'a test', results: [] };
+    await convert({ ...request, run: join(folder.path, 'run'), out, options: { ...options, learn: [4] }, card });
+    const path = join(folder.path, 'classified');
+    await writeWithClassifier(out, opened.file, { out: path, tensor: fitted.tensor, training: 'fitted' });
+    using before = await openAdapter(out, opened.file);
+    using adapter = await openAdapter(path, opened.file);
+    assert.deepEqual(adapter.answerClassifier?.data, fitted.tensor.data);
+    assert.equal(adapter.card.training, 'a test; fitted');
+    assert.equal(adapter.fingerprint, before.fingerprint);
+    assert.deepEqual(adapter.changes.names, before.changes.names);
+
+    const open = (profile: Parameters<typeof openModel>[0] & object) => openModel({ model, adapter: path, ...profile });
+    await using few = await open({ profile: { keptTokens: 3 } });
+    assert.equal(few.profile.scoring, 'answer-weighted');
+    await using other = await open({ profile: { keptTokens: 3, layers: '1' } });
+    assert.equal(other.profile.scoring, 'received');
+    const wrong = open({ profile: { keptTokens: 3, layers: '1', scoring: 'answer-weighted' } });
+    await assert.rejects(wrong, {
+      code: 'usage',
+      message: /classifier of answers has 33 weights; 1 memory layers need 17/,
+    });
+
+    // Banks: other scores are another profile, but where all tokens are kept none is chosen.
+    await using without = await openModel({ model, adapter: out, profile: { keptTokens: 3 } });
+    const identity = (one: OpenedModel, keptTokens: number | 'all') =>
+      profileIdentity({ ...one.profile, keptTokens }, one.model).fingerprint;
+    assert.notEqual(identity(few, 3), identity(without, 3));
+    assert.equal(identity(few, 'all'), identity(without, 'all'));
+    const otherScores = {
+      config: few.model.config,
+      answerClassifier: { ...few.model.answerClassifier, data: new Float32Array(33) },
+    };
+    assert.notEqual(profileIdentity(few.profile, otherScores as never).fingerprint, identity(few, 3));
+  });
+});
+
+describe('the area under the curve', () => {
+  const area = (pairs: readonly (readonly [positive: boolean, score: number])[]) =>
+    areaUnderCurve(
+      pairs.map(([positive, score]) => ({ positive, score })),
+      ({ score }) => score,
+    );
+  it('is the share of pairs in the right order, ties half', () => {
+    assert.equal(
+      area([
+        [true, 3],
+        [false, 1],
+        [false, 2],
+      ]),
+      1,
+    );
+    assert.equal(
+      area([
+        [true, 1],
+        [false, 2],
+        [false, 3],
+        [true, 4],
+      ]),
+      0.5,
+    );
+    assert.equal(
+      area([
+        [true, 1],
+        [false, 1],
+        [true, 2],
+        [false, 0],
+      ]),
+      0.875,
+    );
+  });
+  it('is unknown where one kind is missing', () => {
+    assert.equal(area([[true, 1]]), null);
+    assert.equal(area([]), null);
+  });
+});
