@@ -109,21 +109,23 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
           }
         : opened.profile;
     await opened.model.releaseSessions();
-    using progress = await showTraining(terminal, { label: `conversion (${mode})`, steps });
     const options = {
       ...{ mode, learn, steps, rank, references, contexts, summaryTokens, seed },
       schedule: { ...defaults.schedule, rate },
     };
-    const converted = await convert({
-      ...{ opened, profile, data, run, out, options, signal },
-      recompute: flags.recompute ?? false,
-      name: flags.name ?? basename(out),
-      ...definedOnly({ from: flags.from }),
-      card: { training: `memory3 ${process.argv.slice(2).join(' ')}`, results },
-      onEvent: progress.onEvent,
-      onNotice: terminal.notice,
-    });
-    progress[Symbol.dispose]();
+    const train = async () => {
+      using progress = await showTraining(terminal, { label: `conversion (${mode})`, steps });
+      return await convert({
+        ...{ opened, profile, data, run, out, options, signal },
+        recompute: flags.recompute ?? false,
+        name: flags.name ?? basename(out),
+        ...definedOnly({ from: flags.from }),
+        card: { training: `memory3 ${process.argv.slice(2).join(' ')}`, results },
+        onEvent: progress.onEvent,
+        onNotice: terminal.notice,
+      });
+    };
+    const converted = await train();
     if (converted.path !== null && mode === 'memory' && summaryTokens === 0 && flags.scoring === undefined) {
       await using adapted = await openModel({ ...modelOptions(flags), model, adapter: out, fetch: fetching.options });
       terminal.notice('The classifier of answers is fitted.');
