@@ -340,6 +340,21 @@ describe('a device', () => {
     });
   });
 
+  it('may be closed as soon as it is made, while its worker still loads', () => {
+    // In a process of its own: what goes wrong here ends the whole of it, more often than not within so many tries.
+    const program = `
+      import { Device } from ${JSON.stringify(new URL('./device.ts', import.meta.url))};
+      for (let i = 0; i < 24; i++) {
+        await using device = new Device({ threads: 1 });
+        await new Promise((resolve) => setTimeout(resolve, i * 8));
+      }
+      console.log('closed');`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    assert.deepEqual([stdout, stderr], ['closed\n', '']);
+  });
+
   it('rejects what it has not answered when it is closed, and all that comes later', async () => {
     const own = new Device({ threads: 1 });
     const session = await own.session(busyModel());

@@ -135,8 +135,11 @@ export class Device implements AsyncDisposable {
   readonly #threads: number;
   readonly #worker: Worker;
   readonly #pending = new Map<number, PendingCommand>();
-  /** Commands that the worker has still to answer, those among them that were rejected when the device was closed. */
-  #unanswered = 0;
+  /**
+   * Commands that the worker has still to answer, those among them that were rejected when the device was closed. The first
+   * is none: it says when it has loaded ONNX Runtime.
+   */
+  #unanswered = 1;
   #idle: PromiseWithResolvers<void> | undefined;
   #next = 0;
   #ended: Error | undefined;
@@ -225,7 +228,7 @@ export class Device implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end(new Error('the device was closed'));
     if (this.#unanswered > 0) {
-      // A thread that is ended while ONNX Runtime computes in it can take the whole process with it.
+      // A thread that is ended while ONNX Runtime loads or computes in it can take the whole process with it.
       this.#worker.ref();
       this.#idle ??= Promise.withResolvers();
       await this.#idle.promise;

@@ -169,6 +169,9 @@ async function answer(command: Command): Promise<unknown> {
 }
 
 let last: Promise<void> = Promise.resolve();
+// ONNX Runtime is loaded; no command has this number.
+parentPort?.postMessage({ id: -1 });
+
 parentPort?.on('message', ({ id, command }: { id: number; command: Command }) => {
   last = last.then(async () => {
     try {
