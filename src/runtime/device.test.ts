@@ -341,7 +341,7 @@ describe('a device', () => {
   });
 
   it('may be closed as soon as it is made, while its worker still loads', () => {
-    // In a process of its own: what goes wrong here ends the whole of it, more often than not within so many tries.
+    // In a process of its own: what goes wrong here ends the whole of it, in about every third run.
     const program = `
       import { Device } from ${JSON.stringify(new URL('./device.ts', import.meta.url))};
       for (let i = 0; i < 24; i++) {
