@@ -2,15 +2,14 @@
  * Which tokens of a reference a question might ask for.
  *
  * If a reference may keep eight tokens, they had better be among those that an answer will need. The attention that a token
- * receives within its reference (paper 3.3) says little about that (docs/quality.md). A linear classifier on what the token
- * hands on, its values v in the memory layers, says more: the probability that an answer contains token j is
+ * receives within its reference (paper 3.3) says little about that (docs/quality.md). A linear classifier on what the token hands on, its values v in the memory
+ * layers, says more: the probability that an answer contains token j is
  *
- *   z_j = b + sum over layers l and kv heads h of w_lh · v_lhj
- *   a_j = 1 / (1 + exp(-(z_j + (z_j-1 + z_j+1) / 5) / 1.4))
+ *   a_j = 1 / (1 + exp(-(b + sum over layers l and kv heads h of w_lh · v_lhj)))
  *
- * where neighbours have a say, since answers are spans and a token's values know nothing of what follows it. With the scoring
- * `answer-weighted` kv heads keep tokens by a_j received_j, spread so that not all keep the same (`selection.ts`). It costs
- * some thousand multiplications a token, in a tensor of an adapter; `train/conversion/fit-answers.ts` fits it.
+ * and with the scoring `answer-weighted` kv heads keep tokens by a_j received_j, spread so that not all keep the same
+ * (`selection.ts`). It costs some thousand multiplications a token, in a tensor of an adapter; `train/conversion/fit-answers.ts`
+ * fits it.
  */
 import { Memory3Error } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -43,25 +42,13 @@ export function tokenValues({ keysValues, layers, kvHeads, tokens, headDim }: Re
   return values;
 }
 
-/** How much each neighbour counts. */
-const neighbour = 0.2;
-
-/** Log-odds of the tokens of one reference, each with a part of its neighbours'; at the ends a token is its own neighbour. */
-export function withNeighbours(logOdds: Float32Array): Float32Array {
-  return logOdds.map((own, i) => {
-    const [before = own, after = own] = [logOdds[i - 1], logOdds[i + 1]];
-    return (own + neighbour * (before + after)) / (1 + 2 * neighbour);
-  });
-}
-
 /** For each token the probability that an answer contains it. @param classifier its `classifierShape` */
 export function answerProbabilities({ data }: Pick<DenseTensor, 'data'>, read: ReadTokens): Float32Array {
-  const logOdds = Float32Array.from({ length: read.tokens }, (_, token) => {
+  return Float32Array.from({ length: read.tokens }, (_, token) => {
     let sum = data.at(-1) as number;
     for (const [i, value] of tokenValues(read, token).entries()) sum += (data[i] as number) * value;
-    return sum;
+    return 1 / (1 + Math.exp(-sum));
   });
-  return withNeighbours(logOdds).map((odds) => 1 / (1 + Math.exp(-odds)));
 }
 
 /** Scores `[planes, tokens]`, each times what its token weighs. */

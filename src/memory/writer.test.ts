@@ -56,13 +56,9 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
       }
       const values = alone.filter((_, number) => layers.includes(number)).map((each) => each.values);
       const { data } = classifierOf(model.config, layers.length);
-      const odds = body.map((_, j) => {
+      const asked = body.map((_, j) => {
         const all = values.flat().flatMap((ofHead) => ofHead[header.length + j] as number[]);
-        return dot(all, [...data.slice(0, -1)]) + (data.at(-1) as number);
-      });
-      const asked = odds.map((own, j) => {
-        const mixed = (own + 0.2 * ((odds[j - 1] ?? own) + (odds[j + 1] ?? own))) / 1.4;
-        return 1 / (1 + Math.exp(-mixed));
+        return 1 / (1 + Math.exp(-(dot(all, [...data.slice(0, -1)]) + (data.at(-1) as number))));
       });
       const norms = (layer.values[kvHead] as number[][]).slice(header.length).map((value) => Math.hypot(...value));
       const byScoring: Record<PlainScoring, number[]> = {

@@ -111,7 +111,10 @@ describe('a fitted classifier of answers', () => {
 
 describe('the area under the curve', () => {
   const area = (pairs: readonly (readonly [positive: boolean, score: number])[]) =>
-    areaUnderCurve(pairs.map(([positive, score]) => ({ positive, score })));
+    areaUnderCurve(
+      pairs.map(([positive, score]) => ({ positive, score })),
+      ({ score }) => score,
+    );
   it('is the share of pairs in the right order, ties half', () => {
     assert.equal(
       area([

@@ -13,7 +13,7 @@ import { Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
 import { answerClassifierName, openAdapter, writeAdapter } from '../../memory/adapter.ts';
-import { classifierShape, tokenValues, withNeighbours } from '../../memory/answer-classifier.ts';
+import { classifierShape, tokenValues } from '../../memory/answer-classifier.ts';
 import { longestBody } from '../../memory/profile.ts';
 import { encodeReferences } from '../../memory/writer.ts';
 import type { ModelFile } from '../../model/open.ts';
@@ -112,12 +112,7 @@ export async function fitAnswerClassifier(
     references: read.length,
     tokens: all.length,
     answerShare: all.filter(({ positive }) => positive).length / all.length,
-    area: areaUnderCurve(
-      read.slice(0, part).flatMap((tokens) => {
-        const scores = withNeighbours(Float32Array.from(tokens, ({ features }) => logOdds(fitted, features)));
-        return tokens.map(({ positive }, i) => ({ positive, score: scores[i] as number }));
-      }),
-    ),
+    area: areaUnderCurve(read.slice(0, part).flat(), (example) => logOdds(fitted, example.features)),
   };
 }
 
@@ -157,10 +152,12 @@ function scaleTogether(examples: readonly LabelledFeatures[]): Float32Array {
 }
 
 /** Probability that an example for has a higher score than one against; null where one kind is missing. */
-export function areaUnderCurve(
-  examples: readonly { readonly positive: boolean; readonly score: number }[],
+export function areaUnderCurve<T extends { readonly positive: boolean }>(
+  examples: readonly T[],
+  score: (example: T) => number,
 ): number | null {
-  const ranked = examples.toSorted((a, b) => a.score - b.score);
+  const ranked = examples.map((example) => ({ positive: example.positive, score: score(example) }));
+  ranked.sort((a, b) => a.score - b.score);
   let [positives, above] = [0, 0];
   for (let start = 0; start < ranked.length; ) {
     let end = start;
