@@ -2,8 +2,8 @@
  * Which tokens of a reference a question might ask for.
  *
  * If a reference may keep eight tokens, they had better be among those that an answer will need. The attention that a token
- * receives within its reference (paper 3.3) says little about that (docs/quality.md). A linear classifier on what the token hands on, its values v in the memory
- * layers, says more: the probability that an answer contains token j is
+ * receives within its reference (paper 3.3) says little about that. A linear classifier on what the token hands on, its
+ * values v in the memory layers, says more: the probability that an answer contains token j is
  *
  *   a_j = 1 / (1 + exp(-(b + sum over layers l and kv heads h of w_lh · v_lhj)))
  *
