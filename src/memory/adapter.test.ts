@@ -56,7 +56,7 @@ describe('an adapter', () => {
       assert.deepEqual(adapter.changes.get(norm)?.difference?.data, tensors.get(`${norm}.difference`)?.data);
       assert.equal(adapter.changes.get('model.norm.weight'), undefined);
       assert.deepEqual(adapter.summaryTokens?.data, summary);
-      assert.deepEqual(adapter.answerClassifier?.data, classifier);
+      assert.deepEqual(adapter.answerClassifier?.weights.data, classifier);
       for (const [name, { shape, data, dtype = 'F32' }] of tensors) {
         const stored = adapter.tensors().get(name);
         assert.deepEqual([stored?.shape, stored?.dtype], [shape, dtype]);

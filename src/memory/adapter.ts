@@ -25,7 +25,7 @@ import { faultsOf, openSafetensors, type SafetensorsFile } from '../model/safete
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-writer.ts';
 import type { DenseTensor } from '../model/weights.ts';
 import { type AdapterCard, adapterCardSchema, describeCard } from './adapter-card.ts';
-import { classifierShape } from './answer-classifier.ts';
+import { type AnswerClassifier, classifierShape } from './answer-classifier.ts';
 
 /** The adapter's file in its folder. */
 export const adapterFileName = 'adapter.safetensors';
@@ -54,8 +54,8 @@ export interface Adapter extends Disposable {
   readonly tensors: () => Map<string, TensorToWrite>;
   /** `[k, hiddenSize]`, or null. */
   readonly summaryTokens: DenseTensor | null;
-  /** `[values of the memory layers + 1]`, or null. */
-  readonly answerClassifier: DenseTensor | null;
+  /** For its card's memory layers, or null. */
+  readonly answerClassifier: AnswerClassifier | null;
 }
 
 /** The card of an adapter, without a look at its tensors' values. @throws Memory3Error like {@link openAdapter} */
@@ -91,6 +91,7 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
     const fault = faultOfTensors(file.tensors, base.config, card) ?? faultOfProfile(card, base.config, file.tensors);
     if (fault !== null) throw damaged(file.path, fault);
     const read = (name: string) => (file.tensors.has(name) ? readDense(file, name) : null);
+    const weights = read(answerClassifierName);
     return {
       path: file.path,
       card,
@@ -98,7 +99,7 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
       changes: changesOf(file, card.scale),
       tensors: () => tensorsOf(file),
       summaryTokens: read(summaryTokensName),
-      answerClassifier: read(answerClassifierName),
+      answerClassifier: weights === null ? null : { layers: card.profile.layers, weights },
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {

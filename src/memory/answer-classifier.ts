@@ -16,7 +16,14 @@ import type { ModelConfig } from '../model/config.ts';
 import type { DenseTensor } from '../model/weights.ts';
 import type { MemoryProfile } from './profile.ts';
 
-/** Shape of a classifier: one weight for each number of a token's values, and the constant last. */
+/** A classifier, and the memory layers whose values it looks at. */
+export interface AnswerClassifier {
+  readonly layers: readonly number[];
+  /** Its `classifierShape`. */
+  readonly weights: DenseTensor;
+}
+
+/** Shape of a classifier's weights: one weight for each number of a token's values, and the constant last. */
 export function classifierShape({ kvHeads, headDim }: ModelConfig, layers: readonly number[]): [number] {
   return [layers.length * kvHeads * headDim + 1];
 }
@@ -42,7 +49,7 @@ export function tokenValues({ keysValues, layers, kvHeads, tokens, headDim }: Re
   return values;
 }
 
-/** For each token the probability that an answer contains it. @param classifier its `classifierShape` */
+/** For each token the probability that an answer contains it. @param weights of a classifier for these layers */
 export function answerProbabilities({ data }: Pick<DenseTensor, 'data'>, read: ReadTokens): Float32Array {
   return Float32Array.from({ length: read.tokens }, (_, token) => {
     let sum = data.at(-1) as number;
@@ -61,9 +68,9 @@ export function weightScores(scores: Float32Array, weights: Float32Array): Float
  * @throws Memory3Error "usage" if the model has none, or one for other memory layers.
  */
 export function classifierFor(
-  { config, answerClassifier }: { readonly config: ModelConfig; readonly answerClassifier: DenseTensor | null },
+  { answerClassifier }: { readonly answerClassifier: AnswerClassifier | null },
   { scoring, layers, keptTokens }: Pick<MemoryProfile, 'scoring' | 'layers' | 'keptTokens'>,
-): DenseTensor | null {
+): AnswerClassifier | null {
   if (scoring !== 'answer-weighted' || keptTokens === 'all') return null;
   const remedy = 'Open an adapter that has one for these layers, or choose another --scoring.';
   if (answerClassifier === null) {
@@ -71,10 +78,10 @@ export function classifierFor(
       remedy,
     });
   }
-  if (`${answerClassifier.shape}` === `${classifierShape(config, layers)}`) return answerClassifier;
+  if (`${answerClassifier.layers}` === `${layers}`) return answerClassifier;
   throw new Memory3Error(
     'usage',
-    `The adapter's classifier of answers has ${answerClassifier.shape} weights; ${layers.length} memory layers need ${classifierShape(config, layers)}.`,
+    `The adapter's classifier of answers is for the memory layers ${answerClassifier.layers}, not for ${layers}.`,
     { remedy },
   );
 }

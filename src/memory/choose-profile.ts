@@ -79,7 +79,8 @@ export function profileIdentity(
   const first = layers[0] as number;
   const last = layers.at(-1) as number;
   const contiguous = last - first === layers.length - 1;
-  const chosenBy = classifier === null ? [] : [createHash('sha256').update(bytesOf(classifier.data)).digest('hex')];
+  const chosenBy =
+    classifier === null ? [] : [createHash('sha256').update(bytesOf(classifier.weights.data)).digest('hex')];
   const canonical = JSON.stringify([layers, keptTokens, scoring, storage, header, ...chosenBy]);
   return {
     name: `layers ${contiguous ? `${first}-${last}` : layers.join(',')}, ${keptTokens} tokens by ${scoring}, ${storage}`,

@@ -14,6 +14,7 @@ import { gatherRows } from '../model/quantised.ts';
 import { rotaryTables } from '../model/rope.ts';
 import type { DenseTensor, Weights, WeightTensor } from '../model/weights.ts';
 import type { Device, TensorData } from '../runtime/device.ts';
+import type { AnswerClassifier } from './answer-classifier.ts';
 
 /** The part of a model file that computation needs. */
 export interface ModelSource {
@@ -29,7 +30,7 @@ export interface LanguageModelOptions {
   /** Of the adapter, `[k, hiddenSize]`: read behind a reference by profiles that keep them; default none. */
   readonly summaryTokens?: DenseTensor | null;
   /** Of the adapter (`answer-classifier.ts`), for profiles that keep tokens by it; default none. */
-  readonly answerClassifier?: DenseTensor | null;
+  readonly answerClassifier?: AnswerClassifier | null;
   /** Sessions of this model write a profile of their runs (`runtime/profile.ts`). */
   readonly profilePrefix?: string;
 }
@@ -66,7 +67,7 @@ export class LanguageModel {
   }
 
   /** By which `answer-weighted` profiles keep tokens; null for none. */
-  get answerClassifier(): DenseTensor | null {
+  get answerClassifier(): AnswerClassifier | null {
     return this.#options.answerClassifier ?? null;
   }
 

@@ -7,6 +7,7 @@ import { Memory3Error } from '../errors.ts';
 import type { ModelFile } from '../model/open.ts';
 import { gatherRows } from '../model/quantised.ts';
 import { Device } from '../runtime/device.ts';
+import type { AnswerClassifier } from './answer-classifier.ts';
 import { decodeMemory } from './format.ts';
 import { LanguageModel, type ModelSource } from './model.ts';
 import { type MemoryProfile, type Scoring, scorings } from './profile.ts';
@@ -16,11 +17,11 @@ import { encodeReferences, writeMemories } from './writer.ts';
 const header: [number, ...number[]] = [0, 5, 9];
 const repeatPrompt = [7, 8, 11];
 /** A classifier of answers for both layers: weights that differ, and the constant. */
-const classifierOf = ({ kvHeads, headDim }: ModelSource['config'], layers: number) => ({
-  kind: 'dense' as const,
-  shape: [layers * kvHeads * headDim + 1],
-  data: Float32Array.from({ length: layers * kvHeads * headDim + 1 }, (_, i) => Math.sin(3 * i + 1)),
-});
+const classifierOf = ({ kvHeads, headDim }: ModelSource['config']): AnswerClassifier => {
+  const count = 2 * kvHeads * headDim + 1;
+  const data = Float32Array.from({ length: count }, (_, i) => Math.sin(3 * i + 1));
+  return { layers: [0, 1], weights: { kind: 'dense', shape: [count], data } };
+};
 /** Lengths differ, so that all but the longest are padded; within one, tokens do, since equal tokens tie in layer 0. */
 const references: readonly ReferenceBody[] = [17, 3, 40, 9, 1].map((length, index) => ({
   tokens: Array.from({ length }, (_, i) => (37 * i + 23 * index) % 128),
@@ -55,7 +56,7 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
         }
       }
       const values = alone.filter((_, number) => layers.includes(number)).map((each) => each.values);
-      const { data } = classifierOf(model.config, layers.length);
+      const { data } = classifierOf(model.config).weights;
       const asked = body.map((_, j) => {
         const all = values.flat().flatMap((ofHead) => ofHead[header.length + j] as number[]);
         return 1 / (1 + Math.exp(-(dot(all, [...data.slice(0, -1)]) + (data.at(-1) as number))));
@@ -100,7 +101,7 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
       source = heldInMemory(file);
       device = new Device({ threads: 1 });
       // Weights are handed over to the device, so the model reads its own.
-      const answerClassifier = classifierOf(file.config, 2);
+      const answerClassifier = classifierOf(file.config);
       model = new LanguageModel(file, device, { precision: 'f32', answerClassifier });
     });
     after(async () => {
@@ -233,8 +234,11 @@ describe('writing', () => {
     const profile: MemoryProfile = { layers: [1], keptTokens: 4, scoring: 'answer-weighted', storage: 'f16', header };
     const without = new LanguageModel(file, device);
     await assert.rejects(writeMemories(without, profile, references), { code: 'usage', message: /no classifier/ });
-    const other = new LanguageModel(file, device, { answerClassifier: classifierOf(file.config, 2) });
-    await assert.rejects(writeMemories(other, profile, references), { code: 'usage', message: /1 memory layers need/ });
+    const other = new LanguageModel(file, device, { answerClassifier: classifierOf(file.config) });
+    await assert.rejects(writeMemories(other, profile, references), {
+      code: 'usage',
+      message: /for the memory layers 0,1, not for 1/,
+    });
     // Where every token is kept none is chosen.
     assert.equal(
       (await writeMemories(without, { ...profile, keptTokens: 'all' }, references)).length,

@@ -96,7 +96,9 @@ export async function encodeReferences(
     return {
       ...{ body, summary, keysValues: own },
       scores:
-        classifier === null || score === undefined ? score : weightScores(score, answerProbabilities(classifier, read)),
+        classifier === null || score === undefined
+          ? score
+          : weightScores(score, answerProbabilities(classifier.weights, read)),
     };
   });
 }

@@ -79,7 +79,7 @@ describe('a fitted classifier of answers', () => {
     await writeWithClassifier(out, opened.file, { out: path, tensor: fitted.tensor, training: 'fitted' });
     using before = await openAdapter(out, opened.file);
     using adapter = await openAdapter(path, opened.file);
-    assert.deepEqual(adapter.answerClassifier?.data, fitted.tensor.data);
+    assert.deepEqual(adapter.answerClassifier?.weights.data, fitted.tensor.data);
     assert.equal(adapter.card.training, 'a test; fitted');
     assert.equal(adapter.fingerprint, before.fingerprint);
     assert.deepEqual(adapter.changes.names, before.changes.names);
@@ -92,7 +92,7 @@ describe('a fitted classifier of answers', () => {
     const wrong = open({ profile: { keptTokens: 3, layers: '1', scoring: 'answer-weighted' } });
     await assert.rejects(wrong, {
       code: 'usage',
-      message: /classifier of answers has 33 weights; 1 memory layers need 17/,
+      message: /is for the memory layers 0,1, not for 1\./,
     });
 
     // Banks: other scores are another profile, but where all tokens are kept none is chosen.
@@ -101,11 +101,9 @@ describe('a fitted classifier of answers', () => {
       profileIdentity({ ...one.profile, keptTokens }, one.model).fingerprint;
     assert.notEqual(identity(few, 3), identity(without, 3));
     assert.equal(identity(few, 'all'), identity(without, 'all'));
-    const otherScores = {
-      config: few.model.config,
-      answerClassifier: { ...few.model.answerClassifier, data: new Float32Array(33) },
-    };
-    assert.notEqual(profileIdentity(few.profile, otherScores as never).fingerprint, identity(few, 3));
+    const weights = { kind: 'dense', shape: [33], data: new Float32Array(33) } as const;
+    const otherScores = { answerClassifier: { layers: [0, 1], weights } };
+    assert.notEqual(profileIdentity(few.profile, otherScores).fingerprint, identity(few, 3));
   });
 });
 

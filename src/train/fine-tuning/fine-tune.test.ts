@@ -9,7 +9,15 @@ import { tinyShape } from '../../../test/support/tiny-trained.ts';
 import { addDocuments } from '../../generate/library.ts';
 import { openModel, openWorkspace } from '../../generate/workspace.ts';
 import { loraNames } from '../../graph/parameters.ts';
-import { type Adapter, openAdapter, summaryTokensName, writeAdapter } from '../../memory/adapter.ts';
+import {
+  type Adapter,
+  answerClassifierName,
+  openAdapter,
+  summaryTokensName,
+  writeAdapter,
+} from '../../memory/adapter.ts';
+import { classifierShape } from '../../memory/answer-classifier.ts';
+import type { ModelConfig } from '../../model/config.ts';
 import { mergedWeights, mergeTensor } from '../../model/merged-weights.ts';
 import { openModelFile } from '../../model/open.ts';
 import { toDense } from '../../model/quantised.ts';
@@ -112,6 +120,16 @@ async function withSummaryTokens(path: string): Promise<string> {
   return writeAdapter(path, card, new Map([[summaryTokensName, { shape, data }]]), file.config);
 }
 
+/** An adapter of nothing but a classifier of answers. */
+async function withClassifier(path: string): Promise<[string, ModelConfig]> {
+  using file = await openModelFile(common.model as string);
+  const profile = { layers: [1], keptTokens: 'all', scoring: 'answer-weighted', storage: 'int8' } as const;
+  const card = await cardFor(file, { profile: { ...profile, layers: [1] } });
+  const shape = classifierShape(file.config, [1]);
+  const tensors = new Map([[answerClassifierName, { shape, data: new Float32Array(shape[0]).fill(0.1) }]]);
+  return [writeAdapter(path, card, tensors, file.config), file.config];
+}
+
 describe('fine-tuning', () => {
   it('makes adapters on adapters, and models, that are what was trained', async () => {
     const notices: string[] = [];
@@ -192,6 +210,20 @@ describe('fine-tuning', () => {
     const finished = await fineTuneAnswers({ ...common, folder: run }, quick);
     assert.equal(finished.finished, true);
     assert.deepEqual(validationsOf(run).at(-1), validationsOf(join(folder.path, 'first')).at(-1));
+  });
+
+  it('keeps all tokens where an adapter would choose fewer by a classifier of answers, and hands that on', async () => {
+    const [adapter, config] = await withClassifier(join(folder.path, 'classifier'));
+    const settings = { ...quick, steps: 1 };
+    const options = { ...common, adapter, bank: common.bank as string };
+    const run = join(folder.path, 'classified');
+    const { saved } = await fineTuneAnswers({ ...options, profile: { keptTokens: 'all' }, folder: run }, settings);
+    using file = await openModelFile(common.model as string);
+    using tuned = await openAdapter(saved?.path as string, file);
+    assert.equal(tuned.card.profile.scoring, 'answer-weighted');
+    assert.deepEqual(tuned.answerClassifier?.weights.shape, classifierShape(config, [1]));
+    const few = fineTuneAnswers({ ...options, profile: { keptTokens: 4 }, folder: join(folder.path, 'few') }, settings);
+    await assert.rejects(few, { code: 'usage', message: /answer-weighted scores[\s\S]*--scoring received/ });
   });
 
   it('refuses what cannot be trained', async () => {

@@ -122,7 +122,8 @@ function checkProfile({ scoring, keptTokens }: MemoryProfile, adapter: Adapter |
       remedy: 'Fine-tune it with --no-memory, or another adapter.',
     });
   }
-  if (keptTokens !== 'all' && !isTrainedScoring(scoring)) {
+  const choosesNone = keptTokens === 'all' && scoring === 'answer-weighted';
+  if (!choosesNone && !isTrainedScoring(scoring)) {
     throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
       remedy: `Choose --scoring ${trainedScorings.join(', ')}, or train with --no-memory.`,
     });

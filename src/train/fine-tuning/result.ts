@@ -83,7 +83,7 @@ export async function saveResult(run: string, tuned: FineTuned, card: ResultCard
       ...card,
       data: [...(adapter?.card.data ?? []), ...card.data],
     },
-    withTensorsOf(adapter, changes),
+    withTensorsOf(adapter, changes, layers),
     base.config,
   );
   return { kind: 'adapter', path };
@@ -157,10 +157,16 @@ function columnsTogether(left: TensorToWrite, right: TensorToWrite): TensorToWri
 }
 
 /** The changes, and what of the adapter beneath is no change. */
-function withTensorsOf(adapter: Adapter | null, changes: Map<string, TensorToWrite>): Tensors {
+function withTensorsOf(
+  adapter: Adapter | null,
+  changes: Map<string, TensorToWrite>,
+  layers: readonly number[],
+): Tensors {
   const { summaryTokens = null, answerClassifier = null } = adapter ?? {};
   const result = new Map(changes);
   if (summaryTokens !== null) result.set(summaryTokensName, summaryTokens);
-  if (answerClassifier !== null) result.set(answerClassifierName, answerClassifier);
+  // It knows the values of its own layers only.
+  if (`${answerClassifier?.layers}` === `${layers}`)
+    result.set(answerClassifierName, answerClassifier?.weights as TensorToWrite);
   return result;
 }
