@@ -52,8 +52,9 @@ export function tokenValues({ keysValues, layers, kvHeads, tokens, headDim }: Re
 /** For each token the probability that an answer contains it. @param weights of a classifier for these layers */
 export function answerProbabilities({ data }: Pick<DenseTensor, 'data'>, read: ReadTokens): Float32Array {
   return Float32Array.from({ length: read.tokens }, (_, token) => {
+    const values = tokenValues(read, token);
     let sum = data.at(-1) as number;
-    for (const [i, value] of tokenValues(read, token).entries()) sum += (data[i] as number) * value;
+    for (let i = 0; i < values.length; i++) sum += (data[i] as number) * (values[i] as number);
     return 1 / (1 + Math.exp(-sum));
   });
 }
