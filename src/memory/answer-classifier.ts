@@ -14,7 +14,7 @@
 import { Memory3Error } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { DenseTensor } from '../model/weights.ts';
-import type { MemoryProfile } from './profile.ts';
+import { decidingScoring, type MemoryProfile } from './profile.ts';
 
 /** A classifier, and the memory layers whose values it looks at. */
 export interface AnswerClassifier {
@@ -70,9 +70,10 @@ export function weightScores(scores: Float32Array, weights: Float32Array): Float
  */
 export function classifierFor(
   { answerClassifier }: { readonly answerClassifier: AnswerClassifier | null },
-  { scoring, layers, keptTokens }: Pick<MemoryProfile, 'scoring' | 'layers' | 'keptTokens'>,
+  profile: Pick<MemoryProfile, 'scoring' | 'layers' | 'keptTokens'>,
 ): AnswerClassifier | null {
-  if (scoring !== 'answer-weighted' || keptTokens === 'all') return null;
+  if (decidingScoring(profile) !== 'answer-weighted') return null;
+  const { layers } = profile;
   const remedy = 'Open an adapter that has one for these layers, or choose another --scoring.';
   if (answerClassifier === null) {
     throw new Memory3Error('usage', 'This model has no classifier of answers, by which tokens would be kept.', {

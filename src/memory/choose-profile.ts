@@ -6,7 +6,15 @@ import type { ModelConfig } from '../model/config.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { ProfileDefaults } from './adapter-card.ts';
 import { classifierFor } from './answer-classifier.ts';
-import { type MemoryProfile, memoryLayers, memoryProfileSchema, type Scoring, scorings, storages } from './profile.ts';
+import {
+  decidingScoring,
+  type MemoryProfile,
+  memoryLayers,
+  memoryProfileSchema,
+  type Scoring,
+  scorings,
+  storages,
+} from './profile.ts';
 
 /** What a user may choose; everything else follows from the model. */
 const profileChoiceSchema = z.strictObject({
@@ -74,8 +82,7 @@ export function profileIdentity(
 ): { readonly name: string; readonly fingerprint: string } {
   const { layers, keptTokens, storage, header } = profile;
   const classifier = classifierFor(model, profile);
-  // How all tokens are chosen decides nothing.
-  const scoring = keptTokens === 'all' && profile.scoring === 'answer-weighted' ? 'received' : profile.scoring;
+  const scoring = decidingScoring(profile);
   const first = layers[0] as number;
   const last = layers.at(-1) as number;
   const contiguous = last - first === layers.length - 1;

@@ -38,6 +38,11 @@ export const memoryProfileSchema = z.strictObject({
 });
 export type MemoryProfile = z.infer<typeof memoryProfileSchema>;
 
+/** The scoring that decides what a profile keeps: where all tokens are kept, the classifier of `answer-weighted` chooses none. */
+export function decidingScoring({ scoring, keptTokens }: Pick<MemoryProfile, 'scoring' | 'keptTokens'>): Scoring {
+  return keptTokens === 'all' && scoring === 'answer-weighted' ? 'received' : scoring;
+}
+
 /**
  * Summary tokens that are read behind each body, and alone kept; 0 where a profile keeps tokens of the body.
  * @throws Memory3Error "usage" if the profile wants them but not a number of them.

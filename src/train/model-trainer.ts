@@ -22,7 +22,7 @@ import { buildTrainer, type Loss, type TrainerOptions } from '../graph/trainer.t
 import { isTrainedScoring, type TrainedReferences, trainerNames } from '../graph/trainer-inputs.ts';
 import type { TransformerOptions } from '../graph/transformer.ts';
 import type { ModelSource } from '../memory/model.ts';
-import { referenceTokens } from '../memory/profile.ts';
+import { decidingScoring, referenceTokens } from '../memory/profile.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { toDense } from '../model/quantised.ts';
 import { rotaryTables } from '../model/rope.ts';
@@ -430,8 +430,7 @@ function trainedReferences({
   chosen,
 }: BatchMemory): TrainedReferences {
   const { layers, header } = profile;
-  // All tokens are kept by any scores.
-  const scoring = keptTokens === 'all' && profile.scoring === 'answer-weighted' ? 'received' : profile.scoring;
+  const scoring = decidingScoring({ ...profile, keptTokens });
   const given = summaryTokens > 0 || chosen !== undefined;
   if (!given && !isTrainedScoring(scoring)) {
     throw new Memory3Error('usage', `A training graph cannot keep tokens by ${scoring}.`, {

@@ -100,10 +100,10 @@ export async function fitAnswerClassifier(
     }
     onProgress?.(read.length, asked.length);
   }
-  const scales = scaleTogether(read.flat());
+  const all = read.flat();
+  const scales = scaleTogether(all);
   const part = Math.floor(read.length / 10);
   const fitted = trainLogistic(read.slice(part).flat(), { ...fit, places: at.length, random });
-  const all = read.flat();
   return {
     tensor: {
       shape: classifierShape(model.config, profile.layers),

@@ -16,7 +16,7 @@ import { bankPath } from '../../hub/home.ts';
 import type { Adapter } from '../../memory/adapter.ts';
 import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
 import type { ModelSource } from '../../memory/model.ts';
-import { longestBody, type MemoryProfile } from '../../memory/profile.ts';
+import { decidingScoring, longestBody, type MemoryProfile } from '../../memory/profile.ts';
 import { type ChatTemplate, parseChatTemplate } from '../../model/chat-template.ts';
 import { mergedWeights } from '../../model/merged-weights.ts';
 import type { ModelFile } from '../../model/open.ts';
@@ -116,14 +116,14 @@ export async function openRecalledBank(
   };
 }
 
-function checkProfile({ scoring, keptTokens }: MemoryProfile, adapter: Adapter | null): void {
+function checkProfile(profile: MemoryProfile, adapter: Adapter | null): void {
   if (adapter !== null && adapter.summaryTokens !== null) {
     throw new Memory3Error('unsupported', `The adapter ${adapter.card.name} writes memories with summary tokens.`, {
       remedy: 'Fine-tune it with --no-memory, or another adapter.',
     });
   }
-  const choosesNone = keptTokens === 'all' && scoring === 'answer-weighted';
-  if (!choosesNone && !isTrainedScoring(scoring)) {
+  const scoring = decidingScoring(profile);
+  if (!isTrainedScoring(scoring)) {
     throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
       remedy: `Choose --scoring ${trainedScorings.join(', ')}, or train with --no-memory.`,
     });
