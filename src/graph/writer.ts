@@ -9,23 +9,32 @@
  *   received                score_j = sum_i softmax_j(s_ij)
  *   value-norm              score_j = ‖v_j‖ sum_i softmax_j(s_ij)
  *   received-unnormalised   score_j = log sum_i exp(s_ij)       (the logarithm keeps the order and cannot overflow)
+ *   answer-weighted         score_j = p_j sum_i softmax_j(s_ij), p_j as `answer-classifier.ts` has it, of the layers asked for
  *   reconstruction          score_j = max_i p_ij, p the layer's real attention weights, i over a second copy of the
  *                           body that follows "Repeat the reference:"
  *
  * Layers after the last one asked for are not built, and no logits are computed.
  */
 import type { ModelConfig } from '../model/config.ts';
+import { answerProbabilities, neighbourhood } from './answer-classifier.ts';
 import { type Graph, GraphBuilder } from './graph.ts';
 import type { MakeParameters } from './parameters.ts';
 import { addTokenInputs, type LayerOutputs, TransformerBuilder, type TransformerOptions } from './transformer.ts';
 
 /** Scores that the graph computes. */
-export type GraphScoring = 'received' | 'value-norm' | 'received-unnormalised' | 'reconstruction' | 'none';
+export type GraphScoring =
+  | 'received'
+  | 'answer-weighted'
+  | 'value-norm'
+  | 'received-unnormalised'
+  | 'reconstruction'
+  | 'none';
 
 export const writerNames = {
   bias: 'bias',
   keyBias: 'key_bias',
   queryMask: 'query_mask',
+  neighbours: 'neighbour_rows',
   keysValues: 'keys_values',
   scores: 'scores',
 } as const;
@@ -34,6 +43,8 @@ export interface WriterOptions extends TransformerOptions {
   /** Layers whose key-values are wanted, ascending. */
   readonly layers: readonly number[];
   readonly scoring: GraphScoring;
+  /** Of these layers, all its numbers as they lie in an adapter; `answer-weighted` scores need it. */
+  readonly answerClassifier?: Float32Array;
   /** Who looks embeddings up: whoever runs the graph (default), or the graph itself among its parameters. */
   readonly embeddings?: 'given' | 'looked-up';
 }
@@ -41,7 +52,7 @@ export interface WriterOptions extends TransformerOptions {
 /**
  * Builds the writer. Inputs beside those of `addTokenInputs`: `bias` `[batch, 1, length, length]` (causal, padding), and for scores `key_bias` `[batch, 1, 1,
  * length]` (0 for body tokens, very negative for others; not for reconstruction) and `query_mask` `[batch, 1, length, 1]`
- * (1 for the queries that count, else 0). Outputs: `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]` and
+ * (1 for the queries that count, else 0), for `answer-weighted` also `neighbour_rows` `[batch * length, 5]` (`neighbourRows`). Outputs: `keys_values` `[layers * 2 * batch, kvHeads, length, headDim]` and
  * `scores` `[layers * batch, kvHeads, length]`.
  * @param makeParameters constants for inference, inputs while a model is trained
  */
@@ -59,6 +70,7 @@ export function buildWriter(config: ModelConfig, makeParameters: MakeParameters,
 
   let hidden = hiddenInput;
   const keysValues: string[] = [];
+  const values: string[] = [];
   const scores: string[] = [];
   const last = Math.max(...options.layers);
   for (let layer = 0; layer <= last; layer++) {
@@ -66,16 +78,31 @@ export function buildWriter(config: ModelConfig, makeParameters: MakeParameters,
     hidden = outputs.hidden;
     if (!options.layers.includes(layer)) continue;
     keysValues.push(outputs.keys, outputs.values);
+    values.push(outputs.values);
     if (masks === undefined) continue;
     scores.push(layerScores(builder, transformer, options.scoring, outputs, masks));
   }
   const joined = builder.apply('Concat', keysValues, { axis: 0 });
   builder.output(joined, names.keysValues, 'float32', ['layers_2_batch', config.kvHeads, 'length', config.headDim]);
   if (masks !== undefined) {
-    const joinedScores = builder.apply('Concat', scores, { axis: 0 });
+    const weigh = options.scoring === 'answer-weighted' ? answerWeights(builder, config, values, options) : undefined;
+    const weighed = weigh === undefined ? scores : scores.map((score) => builder.apply('Mul', [score, weigh]));
+    const joinedScores = builder.apply('Concat', weighed, { axis: 0 });
     builder.output(joinedScores, names.scores, 'float32', ['layers_batch', config.kvHeads, 'length']);
   }
   return builder.finish();
+}
+
+/** `[batch, 1, length]`: what the tokens of each layer's scores are weighed by. */
+function answerWeights(
+  builder: GraphBuilder,
+  config: ModelConfig,
+  values: readonly string[],
+  { answerClassifier }: WriterOptions,
+): string {
+  if (answerClassifier === undefined) throw new Error('answer-weighted scores need a classifier of answers');
+  const neighbours = builder.input(writerNames.neighbours, 'int64', ['rows', neighbourhood]);
+  return answerProbabilities(builder, values, neighbours, answerClassifier, config);
 }
 
 export interface ScoreMasks {
@@ -96,7 +123,7 @@ export function scoreMasks(builder: GraphBuilder, scoring: GraphScoring, repeats
   };
 }
 
-/** One layer's scores, `[batch, kvHeads, length]`. */
+/** One layer's scores, `[batch, kvHeads, length]`; those that are weighed by answers, before they are. */
 export function layerScores(
   builder: GraphBuilder,
   transformer: TransformerBuilder,
@@ -117,7 +144,7 @@ export function layerScores(
   }
   const shares = builder.apply('Softmax', [plain], { axis: -1 });
   const received = reduceRows('ReduceSum', builder.apply('Mul', [shares, queryMask]));
-  if (scoring === 'received') return received;
+  if (scoring === 'received' || scoring === 'answer-weighted') return received;
   const norms = builder.apply('ReduceL2', [outputs.values, builder.integers([3])], { keepdims: 0 });
   return builder.apply('Mul', [received, norms]);
 }

@@ -39,9 +39,9 @@ describe('an adapter', () => {
     const { hiddenSize } = base.config;
     const summary = randomValues(2 * hiddenSize, 1, 9);
     tensors.set(summaryTokensName, { shape: [2, hiddenSize], data: summary });
-    const [count] = classifierShape(base.config, card.profile.layers);
-    const classifier = randomValues(count, 1, 10);
-    tensors.set(answerClassifierName, { shape: [count], data: classifier });
+    const shape = classifierShape(base.config, card.profile.layers, 3);
+    const classifier = randomValues(shape[0] * shape[1], 1, 10);
+    tensors.set(answerClassifierName, { shape, data: classifier });
     const file = writeAdapter(join(folder.path, 'whole'), card, tensors, base.config);
     assert.deepEqual(readAdapterCard(file), card);
     for (const path of [join(folder.path, 'whole'), file]) {
@@ -141,9 +141,8 @@ describe('an adapter', () => {
   it('gives the same model with and without a classifier, which decides about memories only', async () => {
     const card = await cardFor(base);
     const tensors = randomTensors(base, [matrix], 2, 0.5);
-    const [count] = classifierShape(base.config, card.profile.layers);
     using without = await openAdapter(writeAdapter(join(folder.path, 'without'), card, tensors, base.config), base);
-    tensors.set(answerClassifierName, half([count]));
+    tensors.set(answerClassifierName, half(classifierShape(base.config, card.profile.layers, 1)));
     using like = await openAdapter(writeAdapter(join(folder.path, 'with'), card, tensors, base.config), base);
     assert.equal(like.fingerprint, without.fingerprint);
   });

@@ -5,7 +5,7 @@
  *   <weight without ".weight">.lora_B   [rows, rank]        W' = W + scale * B A
  *   <weight>.difference                 the weight's shape  W' = W + D (norms, biases)
  *   summary_tokens                      [k, hiddenSize]     embeddings of k tokens that are read after a reference's own
- *   answer_classifier                   [values + 1]        which tokens are worth keeping (`answer-classifier.ts`)
+ *   answer_classifier                   [networks, numbers] which tokens are worth keeping (`answer-classifier.ts`)
  *
  * Weights are named as Hugging Face names them; rows of q and k are in "rotate halves" order (`model/weights.ts`). The card
  * (`adapter-card.ts`) is JSON in the file's metadata, so that it cannot be lost or exchanged.
@@ -210,7 +210,7 @@ function faultOfTensors(
     if (type !== 'F16' && type !== 'F32') return `tensor ${quoted(name)} has the type ${type}, not F16 or F32`;
     const wanted =
       name === answerClassifierName
-        ? classifierShape(config, profile.layers)
+        ? classifierShape(config, profile.layers, shape[0] ?? 0)
         : wantedShape(name, shape, tensors, weights, config);
     if (typeof wanted === 'string') return wanted;
     if (`${shape}` !== `${wanted}` || shape.includes(0)) {

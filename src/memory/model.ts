@@ -96,6 +96,7 @@ export class LanguageModel {
         fusedScores,
         layers,
         scoring,
+        ...(this.answerClassifier === null ? {} : { answerClassifier: this.answerClassifier.weights.data }),
       }),
     );
   }

@@ -9,6 +9,7 @@
  *   header | body | summary tokens                       summary tokens, which have embeddings but no ids
  */
 import { Memory3Error } from '../errors.ts';
+import { neighbourhood, neighbourRows } from '../graph/answer-classifier.ts';
 import { type GraphScoring, writerNames } from '../graph/writer.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { TensorData } from '../runtime/device.ts';
@@ -98,7 +99,7 @@ function checkBody(tokens: readonly number[], profile: MemoryProfile): void {
 /** The scores that the writer graph computes for a profile. */
 function graphScoring({ keptTokens, scoring }: MemoryProfile): GraphScoring {
   if (keptTokens === 'all' || scoring === 'random' || scoring === 'summary') return 'none';
-  return scoring === 'answer-weighted' ? 'received' : scoring;
+  return scoring;
 }
 
 /**
@@ -158,8 +159,15 @@ function scoreInputs(
   }
   return {
     [writerNames.queryMask]: { type: 'float32', shape: [batch, 1, length, 1], data: queryMask },
+    ...(scoring === 'answer-weighted' ? { [writerNames.neighbours]: neighbours(header, references, length) } : {}),
     ...(scoring === 'reconstruction'
       ? {}
       : { [writerNames.keyBias]: { type: 'float32', shape: [batch, 1, 1, length], data: keyBias } }),
   };
+}
+
+function neighbours(header: number, references: readonly ReferenceBody[], length: number): TensorData {
+  const rows = references.length * length;
+  const bodies = references.map(({ tokens }, element) => ({ start: element * length + header, length: tokens.length }));
+  return { type: 'int64', shape: [rows, neighbourhood], data: neighbourRows(rows, bodies) };
 }

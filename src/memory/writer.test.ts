@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { heldInMemory, openFamily } from '../../test/support/families.ts';
+import { plainAnswerProbabilities } from '../../test/support/plain-classifier.ts';
 import { dot, type PlainLayer, runPlainTransformer, softmax } from '../../test/support/plain-transformer.ts';
 import { Memory3Error } from '../errors.ts';
 import type { ModelFile } from '../model/open.ts';
 import { gatherRows } from '../model/quantised.ts';
 import { Device } from '../runtime/device.ts';
-import type { AnswerClassifier } from './answer-classifier.ts';
+import { type AnswerClassifier, classifierShape } from './answer-classifier.ts';
 import { decodeMemory } from './format.ts';
 import { LanguageModel, type ModelSource } from './model.ts';
 import { type MemoryProfile, type Scoring, scorings } from './profile.ts';
@@ -16,11 +17,11 @@ import { encodeReferences, writeMemories } from './writer.ts';
 
 const header: [number, ...number[]] = [0, 5, 9];
 const repeatPrompt = [7, 8, 11];
-/** A classifier of answers for both layers: weights that differ, and the constant. */
-const classifierOf = ({ kvHeads, headDim }: ModelSource['config']): AnswerClassifier => {
-  const count = 2 * kvHeads * headDim + 1;
-  const data = Float32Array.from({ length: count }, (_, i) => Math.sin(3 * i + 1));
-  return { layers: [0, 1], weights: { kind: 'dense', shape: [count], data } };
+/** A classifier of answers, whose weights differ. */
+const classifierOf = (config: ModelSource['config'], layers: readonly number[] = [0, 1]): AnswerClassifier => {
+  const shape = classifierShape(config, layers, 2);
+  const data = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => 0.5 * Math.sin(3 * i + 1));
+  return { layers, weights: { kind: 'dense', shape, data } };
 };
 /** Lengths differ, so that all but the longest are padded; within one, tokens do, since equal tokens tie in layer 0. */
 const references: readonly ReferenceBody[] = [17, 3, 40, 9, 1].map((length, index) => ({
@@ -56,11 +57,10 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
         }
       }
       const values = alone.filter((_, number) => layers.includes(number)).map((each) => each.values);
-      const { data } = classifierOf(model.config).weights;
-      const asked = body.map((_, j) => {
-        const all = values.flat().flatMap((ofHead) => ofHead[header.length + j] as number[]);
-        return 1 / (1 + Math.exp(-(dot(all, [...data.slice(0, -1)]) + (data.at(-1) as number))));
-      });
+      const asked = plainAnswerProbabilities(
+        classifierOf(model.config, layers).weights.data,
+        body.map((_, j) => values.flat().flatMap((ofHead) => ofHead[header.length + j] as number[])),
+      );
       const norms = (layer.values[kvHead] as number[][]).slice(header.length).map((value) => Math.hypot(...value));
       const byScoring: Record<PlainScoring, number[]> = {
         received,

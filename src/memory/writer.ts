@@ -12,7 +12,7 @@ import { Memory3Error } from '../errors.ts';
 import { tokenInputNames } from '../graph/transformer.ts';
 import { writerNames } from '../graph/writer.ts';
 import type { DenseTensor } from '../model/weights.ts';
-import { answerProbabilities, classifierFor, weightScores } from './answer-classifier.ts';
+import { classifierFor } from './answer-classifier.ts';
 import { encodeMemory } from './format.ts';
 import type { LanguageModel } from './model.ts';
 import { type MemoryProfile, summaryTokenCount } from './profile.ts';
@@ -71,7 +71,7 @@ export async function encodeReferences(
   const { layers } = profile;
   const { kvHeads, headDim, hiddenSize } = model.config;
   const summaryTokens = summaryTokensFor(model, profile);
-  const classifier = classifierFor(model, profile);
+  classifierFor(model, profile);
   const batch = referenceBatch(model.config, profile, references, repeatPrompt);
   const inputs = model.tokenInputs(batch.tokens, batch.positions, references.length);
   if (summaryTokens !== null) {
@@ -89,18 +89,12 @@ export async function encodeReferences(
     cutBodies(batch, outputs[name]?.data as Float32Array, { planes, kvHeads, width }, summary);
   const keysValues = cut(writerNames.keysValues, layers.length * 2, headDim);
   const scores = scored ? cut(writerNames.scores, layers.length, 1) : [];
-  return references.map(({ tokens: { length: body } }, index) => {
-    const own = keysValues[index] as Float32Array;
-    const read = { keysValues: own, layers: layers.length, kvHeads, tokens: body, headDim };
-    const score = scores[index];
-    return {
-      ...{ body, summary, keysValues: own },
-      scores:
-        classifier === null || score === undefined
-          ? score
-          : weightScores(score, answerProbabilities(classifier.weights, read)),
-    };
-  });
+  return references.map(({ tokens: { length: body } }, index) => ({
+    keysValues: keysValues[index] as Float32Array,
+    scores: scores[index],
+    body,
+    summary,
+  }));
 }
 
 /**

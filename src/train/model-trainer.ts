@@ -10,10 +10,8 @@
  * go in, losses come out.
  */
 
-import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
 import { seededRandom } from '../generate/sampling.ts';
-import { adamNames, adamNumbers, buildAdamW } from '../graph/adamw.ts';
 import type { Graph, GraphBuilder } from '../graph/graph.ts';
 import { crossEntropy, weightedSum } from '../graph/loss.ts';
 import { writeOnnx } from '../graph/onnx.ts';
@@ -30,6 +28,7 @@ import type { TensorToWrite } from '../model/safetensors-writer.ts';
 import type { Device, StateArray, TensorData } from '../runtime/device.ts';
 import { type BatchMemory, batchInputs, type TrainingBatch, targetNames } from './batch.ts';
 import { type LoraOptions, loraShape, newCompanions, newSummaryTokens } from './lora.ts';
+import { Optimiser, type TrainedArray } from './optimiser.ts';
 import type { TrainingState } from './trainable.ts';
 
 export interface ModelTrainerOptions {
@@ -90,20 +89,15 @@ export const crossEntropyObjective: Objective = {
   },
 };
 
-interface TrainedArray {
-  readonly name: string;
-  readonly shape: readonly number[];
-}
-
 interface Parts {
   readonly config: ModelConfig;
   readonly options: Required<Omit<ModelTrainerOptions, 'lora'>>;
   readonly lora: LoraShape | undefined;
   /** Of the model's own weights. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
-  readonly trained: readonly TrainedArray[];
-  /** Handles of the device's states. */
-  readonly states: Readonly<Record<'tables' | 'frozen' | 'weights' | 'gradients' | 'mean' | 'square', number>>;
+  readonly optimiser: Optimiser;
+  /** Handles of the device's states that do not change. */
+  readonly states: Readonly<Record<'tables' | 'frozen', number>>;
 }
 
 /** Close it with `await using`; it does not own the device. */
@@ -113,12 +107,9 @@ export class ModelTrainer implements AsyncDisposable {
   readonly #options: Parts['options'];
   readonly #lora: LoraShape | undefined;
   readonly #shapes: Parts['shapes'];
-  readonly #trained: readonly TrainedArray[];
-  #states: Parts['states'];
+  readonly #optimiser: Optimiser;
+  readonly #states: Parts['states'];
   readonly #sessions = new Map<string, Promise<number>>();
-  #optimiser: Promise<number> | undefined;
-  /** Updates so far. */
-  #updates = 0;
   /** Weights of the batches since the last update. */
   #weight = 0;
 
@@ -128,7 +119,7 @@ export class ModelTrainer implements AsyncDisposable {
     this.#options = parts.options;
     this.#lora = parts.lora;
     this.#shapes = parts.shapes;
-    this.#trained = parts.trained;
+    this.#optimiser = parts.optimiser;
     this.#states = parts.states;
   }
 
@@ -163,7 +154,6 @@ export class ModelTrainer implements AsyncDisposable {
       ...newSummaryTokens(dense, config, options.summaryTokens, random),
     ];
     const trained = lora === undefined ? [...dense, ...added] : added;
-    const zeros = trained.map(({ name, shape }) => ({ name, shape }));
     // Reconstruction scores take twice a reference and a prompt between.
     const rows = referenceTokens + Math.max(options.longest, 2 * referenceTokens);
     const positions = Array.from({ length: rows }, (_, position) => position);
@@ -175,17 +165,14 @@ export class ModelTrainer implements AsyncDisposable {
         { name: trainerNames.sin, shape: tableShape, data: sin },
       ]),
       frozen: await device.state(lora === undefined ? [] : dense),
-      weights: await device.state(trained),
-      gradients: await device.state(zeros),
-      mean: await device.state(zeros),
-      square: await device.state(zeros),
     };
-    return new ModelTrainer(device, { config, options, lora, shapes, trained: zeros, states });
+    const optimiser = await Optimiser.open(device, trained, options);
+    return new ModelTrainer(device, { config, options, lora, shapes, optimiser, states });
   }
 
   /** Names and shapes of what is trained. */
   get trained(): readonly TrainedArray[] {
-    return this.#trained;
+    return this.#optimiser.trained;
   }
 
   /** Companions that are trained; null if all weights are. */
@@ -195,7 +182,7 @@ export class ModelTrainer implements AsyncDisposable {
 
   /** Numbers that are trained. */
   get trainedCount(): number {
-    return this.#trained.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
+    return this.trained.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
   }
 
   /** Forward and backward of one batch under cross-entropy; its gradient is added to those since the last update. */
@@ -215,7 +202,8 @@ export class ModelTrainer implements AsyncDisposable {
   ): Promise<Record<string, TensorData>> {
     this.#checkPositions(inputs);
     const session = await this.#session(objective, memory, true);
-    const { frozen, tables, weights, gradients } = this.#states;
+    const { frozen, tables } = this.#states;
+    const { weights, gradients } = this.#optimiser;
     const results = await this.#device.run({
       session,
       inputs,
@@ -251,8 +239,8 @@ export class ModelTrainer implements AsyncDisposable {
   ): Promise<Record<string, TensorData>> {
     this.#checkPositions(inputs);
     const session = await this.#session(objective, memory, false);
-    const { frozen, tables, weights } = this.#states;
-    return this.#device.run({ session, inputs, states: [tables, frozen, weights], outputs });
+    const { frozen, tables } = this.#states;
+    return this.#device.run({ session, inputs, states: [tables, frozen, this.#optimiser.weights], outputs });
   }
 
   /**
@@ -267,8 +255,8 @@ export class ModelTrainer implements AsyncDisposable {
   ): Promise<Record<string, TensorData>> {
     const makeParameters: MakeParameters = (builder) => inputParameters(builder, this.#shapes, this.#lora);
     const session = await this.#compiled(`own:${key}`, () => build(makeParameters, this.#graphOptions));
-    const { frozen, tables, weights } = this.#states;
-    return this.#device.run({ session, inputs, states: [tables, frozen, weights], outputs });
+    const { frozen, tables } = this.#states;
+    return this.#device.run({ session, inputs, states: [tables, frozen, this.#optimiser.weights], outputs });
   }
 
   /**
@@ -280,95 +268,39 @@ export class ModelTrainer implements AsyncDisposable {
     if (this.#weight === 0) {
       throw new Memory3Error('usage', 'There was nothing to learn from: no token of the last batches has a weight.');
     }
-    const { weights, gradients, mean, square } = this.#states;
-    const { clip, decay, decayVectors } = this.#options;
-    const norm = Math.sqrt(await this.#device.sumOfSquares(gradients)) / this.#weight;
-    const scale = (norm > clip ? clip / norm : 1) / this.#weight;
-    this.#optimiser ??= this.#device.session(writeOnnx(buildAdamW(this.#options)));
-    const session = await this.#optimiser;
-    this.#updates++;
-    for (const vectors of [false, true]) {
-      const own = { t: this.#updates, rate, decay: vectors && !decayVectors ? 0 : decay, scale };
-      const numbers = Object.entries(adamNumbers(this.#options, own)).map(([name, value]) => [
-        name,
-        { type: 'float32', shape: [1], data: Float32Array.of(value) },
-      ]);
-      await this.#device.sweep({
-        session,
-        inputs: Object.fromEntries(numbers),
-        names: this.#trained.filter(({ shape }) => (shape.length === 1) === vectors).map(({ name }) => name),
-        feeds: {
-          [adamNames.weights]: weights,
-          [adamNames.gradients]: gradients,
-          [adamNames.mean]: mean,
-          [adamNames.square]: square,
-        },
-        outputs: { [adamNames.newWeights]: weights, [adamNames.newMean]: mean, [adamNames.newSquare]: square },
-      });
-    }
-    await this.#device.clear(gradients);
+    const norm = await this.#optimiser.update(rate, this.#weight);
     this.#weight = 0;
     return norm;
   }
 
   /** Copies of what is trained, by name. */
   tensors(): Promise<Map<string, TensorToWrite>> {
-    return this.#read('weights');
+    return this.#optimiser.read('weights');
   }
 
   /** Copies of the gradients of all weighted sums since the last update, by the name of what is trained. */
   gradients(): Promise<Map<string, TensorToWrite>> {
-    return this.#read('gradients');
-  }
-
-  async #read(part: 'weights' | 'gradients' | 'mean' | 'square'): Promise<Map<string, TensorToWrite>> {
-    const names = this.#trained.map(({ name }) => name);
-    const data = await this.#device.read(this.#states[part], names);
-    return new Map(this.#trained.map(({ name, shape }, i) => [name, { shape, data: data[i] as Float32Array }]));
+    return this.#optimiser.read('gradients');
   }
 
   /** What `restore` needs: trained weights, moments, the number of updates. Between two steps only. */
-  async state(): Promise<TrainingState> {
-    const tensors = new Map<string, TensorToWrite>();
-    for (const part of ['weights', 'mean', 'square'] as const) {
-      for (const [name, tensor] of await this.#read(part)) tensors.set(`${part}:${name}`, tensor);
-    }
-    return { tensors, values: { updates: this.#updates } };
+  state(): Promise<TrainingState> {
+    return this.#optimiser.state();
   }
 
   /** @throws Memory3Error "damaged" if the state lacks something or is of another shape. */
-  async restore({ tensors, values }: TrainingState): Promise<void> {
-    const updates = z.int().nonnegative().safeParse(values.updates);
-    if (!updates.success) throw new Memory3Error('damaged', 'The state of a training has no number of updates.');
-    const arrays = (part: string) =>
-      this.#trained.map(({ name, shape }) => {
-        const tensor = tensors.get(`${part}:${name}`);
-        if (tensor === undefined || tensor.shape.join() !== shape.join()) {
-          throw new Memory3Error('damaged', `The state of a training has no ${part} of "${name}" [${shape}].`);
-        }
-        return { name, shape, data: tensor.data.slice() };
-      });
-    const [weights, mean, square] = [arrays('weights'), arrays('mean'), arrays('square')];
-    const old = this.#states;
-    for (const handle of [old.weights, old.mean, old.square]) await this.#device.release(handle);
-    this.#states = {
-      ...old,
-      weights: await this.#device.state(weights),
-      mean: await this.#device.state(mean),
-      square: await this.#device.state(square),
-    };
-    await this.#device.clear(old.gradients);
+  async restore(state: TrainingState): Promise<void> {
+    await this.#optimiser.restore(state);
     this.#weight = 0;
-    this.#updates = updates.data;
   }
 
   /** Frees the graphs and the arrays. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const compiling = [...this.#sessions.values(), ...(this.#optimiser === undefined ? [] : [this.#optimiser])];
     // One that could not be compiled was told where it was wanted, and is not to hide that error behind another.
-    for (const session of await Promise.allSettled(compiling)) {
+    for (const session of await Promise.allSettled(this.#sessions.values())) {
       if (session.status === 'fulfilled') await this.#device.release(session.value);
     }
+    await this.#optimiser[Symbol.asyncDispose]();
     for (const state of Object.values(this.#states)) await this.#device.release(state);
   }
 
@@ -390,7 +322,7 @@ export class ModelTrainer implements AsyncDisposable {
   /** What a graph with these memories trains: summary tokens are read only where references are. */
   #reached(memory: BatchMemory | undefined): string[] {
     const summary = memory !== undefined && memory.summaryTokens > 0;
-    return this.#trained.flatMap(({ name }) => (name !== trainerNames.summary || summary ? [name] : []));
+    return this.trained.flatMap(({ name }) => (name !== trainerNames.summary || summary ? [name] : []));
   }
 
   /** Graphs are compiled when first needed; one serves every number of kept tokens, references and sequences. */

@@ -7,9 +7,9 @@ import { conversionData } from '../../../test/support/conversion-data.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { type OpenedModel, openModel } from '../../generate/workspace.ts';
 import { openAdapter } from '../../memory/adapter.ts';
-import { answerProbabilities } from '../../memory/answer-classifier.ts';
 import { profileIdentity } from '../../memory/choose-profile.ts';
-import { type EncodedReference, encodeReferences } from '../../memory/writer.ts';
+import { LanguageModel } from '../../memory/model.ts';
+import { encodeReferences } from '../../memory/writer.ts';
 import { bodyTokens } from '../../retrieval/chunks.ts';
 import { trainBytePairs } from '../scratch/byte-pair-encoding.ts';
 import { createModel } from '../scratch/new-model.ts';
@@ -44,11 +44,16 @@ describe('a fitted classifier of answers', () => {
     // The data ask ten times for "Ann<number>" in such sentences.
     const text = 'Number 42 was the work of Ann42.';
     const tokens = bodyTokens(opened.tokenizer, text);
-    const { layers, kvHeads, headDim } = { ...opened.model.config, layers: opened.profile.layers.length };
-    const [encoded] = await encodeReferences(opened.model, opened.profile, [{ tokens }], []);
-    const { keysValues, body } = encoded as EncodedReference;
-    const read = { keysValues, layers, kvHeads, tokens: body, headDim };
-    const probabilities = answerProbabilities(fitted.tensor, read);
+    const { file, model: plain, profile } = opened;
+    const answerClassifier = { layers: profile.layers, weights: { kind: 'dense', ...fitted.tensor } } as const;
+    const classified = new LanguageModel(file, plain.device, { answerClassifier });
+    const scores = async (scoring: 'received' | 'answer-weighted') => {
+      const [encoded] = await encodeReferences(classified, { ...profile, scoring }, [{ tokens }], []);
+      return encoded?.scores?.subarray(0, tokens.length) as Float32Array;
+    };
+    const received = await scores('received');
+    const probabilities = (await scores('answer-weighted')).map((score, token) => score / (received[token] as number));
+    await classified.releaseSessions();
     const before = bodyTokens(opened.tokenizer, 'Number 42 was the work of').length;
     const mean = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
     const [others, answer] = [mean(probabilities.slice(0, before)), mean(probabilities.slice(before, -1))];
@@ -101,7 +106,8 @@ describe('a fitted classifier of answers', () => {
       profileIdentity({ ...one.profile, keptTokens }, one.model).fingerprint;
     assert.notEqual(identity(few, 3), identity(without, 3));
     assert.equal(identity(few, 'all'), identity(without, 'all'));
-    const weights = { kind: 'dense', shape: [33], data: new Float32Array(33) } as const;
+    const { shape } = fitted.tensor;
+    const weights = { kind: 'dense', shape, data: fitted.tensor.data.map((weight) => 2 * weight) } as const;
     const otherScores = { answerClassifier: { layers: [0, 1], weights } };
     assert.notEqual(profileIdentity(few.profile, otherScores).fingerprint, identity(few, 3));
   });
@@ -109,10 +115,7 @@ describe('a fitted classifier of answers', () => {
 
 describe('the area under the curve', () => {
   const area = (pairs: readonly (readonly [positive: boolean, score: number])[]) =>
-    areaUnderCurve(
-      pairs.map(([positive, score]) => ({ positive, score })),
-      ({ score }) => score,
-    );
+    areaUnderCurve(pairs.map(([positive, score]) => ({ positive, score })));
   it('is the share of pairs in the right order, ties half', () => {
     assert.equal(
       area([

@@ -2,9 +2,9 @@
  * Fits an adapter's classifier of answers (`memory/answer-classifier.ts`).
  *
  * A converted model reads references of the conversion's training questions; a token whose text overlaps one of the answers
- * is an example for, every other token of them one against. A logistic regression over the tokens' values, each divided by
- * its root mean square, tells them apart. What was never asked counts against a token although it could have been asked,
- * so the probabilities are too low; only their order decides which tokens are kept.
+ * is an example for, every other token of them one against, and four small networks learn to tell them apart
+ * (`train-classifier.ts`), each from another beginning; their mean knows better than each. What was never asked counts against a token although it could have been asked, so the
+ * probabilities are too low; only their order decides which tokens are kept.
  *
  * A tenth of the references takes no part; on them the area under the curve is measured: how often a token of an answer is
  * thought more probable than another token.
@@ -13,15 +13,16 @@ import { Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
 import { answerClassifierName, openAdapter, writeAdapter } from '../../memory/adapter.ts';
-import { classifierShape, tokenValues } from '../../memory/answer-classifier.ts';
+import { classifierShape } from '../../memory/answer-classifier.ts';
 import { longestBody } from '../../memory/profile.ts';
-import { encodeReferences } from '../../memory/writer.ts';
+import { type EncodedReference, encodeReferences } from '../../memory/writer.ts';
+import type { ModelConfig } from '../../model/config.ts';
 import type { ModelFile } from '../../model/open.ts';
 import type { TensorToWrite } from '../../model/safetensors-writer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
-import { type LabelledFeatures, logOdds, trainLogistic } from '../data/logistic.ts';
 import { shuffle } from './draw.ts';
 import { type QuestionFamily, type QuestionReference, readMaterial } from './material.ts';
+import { type ReadReference, type TrainedClassifier, trainClassifier } from './train-classifier.ts';
 
 export interface FittedClassifier {
   readonly tensor: TensorToWrite;
@@ -34,7 +35,7 @@ export interface FittedClassifier {
 }
 
 export interface FitOptions {
-  /** Most references of each family of data sets; default 600. */
+  /** Most references of each family of data sets; default 1000. */
   readonly references?: number;
   /** Draws the references and orders their tokens; default 1. */
   readonly seed?: number;
@@ -49,8 +50,7 @@ const longestAnswer = 12;
 /** Of a question as it is read, for what fits. */
 const contextTokens = 64;
 const batch = 8;
-/** Chosen by the area under the curve on references that took no part. */
-const fit = { passes: 4, rate: 0.003, penalty: 0.03 } as const;
+const networks = 4;
 
 /**
  * @param opened a model with its adapter merged
@@ -60,7 +60,7 @@ const fit = { passes: 4, rate: 0.003, penalty: 0.03 } as const;
 export async function fitAnswerClassifier(
   { model, tokenizer, profile }: Pick<OpenedModel, 'model' | 'tokenizer' | 'profile'>,
   data: string,
-  { references: most = 600, seed = 1, signal, onProgress }: FitOptions = {},
+  { references: most = 1000, seed = 1, signal, onProgress }: FitOptions = {},
 ): Promise<FittedClassifier> {
   const random = seededRandom(seed);
   const whole = { ...profile, keptTokens: 'all', scoring: 'received' } as const;
@@ -76,44 +76,67 @@ export async function fitAnswerClassifier(
     .filter(({ answers }) => answers.size > 0);
   if (asked.length === 0)
     throw new Memory3Error('usage', `No question in ${data} has an answer that stands in a reference.`);
-  const { kvHeads, headDim } = model.config;
-  const layers = profile.layers.length;
-  const at = Uint16Array.from({ length: layers * kvHeads * headDim }, (_, i) => i);
-  const read: LabelledFeatures[][] = [];
+  const read: ReadReference[] = [];
   for (let start = 0; start < asked.length; start += batch) {
     signal?.throwIfAborted();
     const some = asked.slice(start, start + batch);
-    const encoded = await encodeReferences(
-      model,
-      whole,
-      some.map(({ reference }) => reference),
-      [],
-    );
-    for (const [i, { keysValues, body: tokens }] of encoded.entries()) {
-      const positives = some[i]?.answers;
-      read.push(
-        Array.from({ length: tokens }, (_, token) => ({
-          features: { at, values: tokenValues({ keysValues, layers, kvHeads, tokens, headDim }, token) },
-          positive: positives?.has(token) ?? false,
-        })),
-      );
+    const bodies = some.map(({ reference }) => reference);
+    for (const [i, encoded] of (await encodeReferences(model, whole, bodies, [])).entries()) {
+      const answers = some[i]?.answers;
+      read.push({
+        values: tokenValues(encoded, model.config),
+        isAnswer: Array.from({ length: encoded.body }, (_, token) => answers?.has(token) ?? false),
+      });
     }
     onProgress?.(read.length, asked.length);
   }
-  const all = read.flat();
-  const scales = scaleTogether(all);
+  const { kvHeads, headDim } = model.config;
+  const width = profile.layers.length * kvHeads * headDim;
   const part = Math.floor(read.length / 10);
-  const fitted = trainLogistic(read.slice(part).flat(), { ...fit, places: at.length, random });
+  const others = read.slice(0, part);
+  const trained: TrainedClassifier[] = [];
+  for (let network = 0; network < networks; network++) {
+    trained.push(
+      await trainClassifier(model.device, read.slice(part), {
+        ...{ width, random, others },
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    );
+  }
+  const shape = classifierShape(model.config, profile.layers, networks);
+  const numbers = new Float32Array(shape[0] * shape[1]);
+  // Rounded as they are stored.
+  for (const [network, own] of trained.entries()) numbers.set(new Float16Array(own.data), network * shape[1]);
+  const labels = read.flatMap(({ isAnswer }) => isAnswer);
+  const scores = trained[0]?.logOdds.map((_, i) =>
+    trained.reduce((sum, { logOdds }) => sum + (logOdds[i] as number), 0),
+  );
   return {
-    tensor: {
-      shape: classifierShape(model.config, profile.layers),
-      data: Float32Array.of(...fitted.weights.map((weight, i) => weight * (scales[i] as number)), fitted.bias),
-    },
+    tensor: { shape, data: numbers, dtype: 'F16' },
     references: read.length,
-    tokens: all.length,
-    answerShare: all.filter(({ positive }) => positive).length / all.length,
-    area: areaUnderCurve(read.slice(0, part).flat(), (example) => logOdds(fitted, example.features)),
+    tokens: labels.length,
+    answerShare: labels.filter(Boolean).length / labels.length,
+    area: areaUnderCurve((scores ?? []).map((score, i) => ({ score, positive: labels[i] as boolean }))),
   };
+}
+
+/** Of each token its values in all memory layers, `[tokens, layers, kvHeads, headDim]`. */
+export function tokenValues(
+  { keysValues, body }: Pick<EncodedReference, 'keysValues' | 'body'>,
+  { kvHeads, headDim }: Pick<ModelConfig, 'kvHeads' | 'headDim'>,
+): Float16Array {
+  const planes = keysValues.length / (2 * body * headDim);
+  const values = new Float16Array(body * planes * headDim);
+  for (let plane = 0; plane < planes; plane++) {
+    // Keys of a layer's heads stand before its values.
+    const layer = Math.floor(plane / kvHeads);
+    const start = (plane + (layer + 1) * kvHeads) * body * headDim;
+    for (let token = 0; token < body; token++) {
+      const from = start + token * headDim;
+      values.set(keysValues.subarray(from, from + headDim), (token * planes + plane) * headDim);
+    }
+  }
+  return values;
 }
 
 /** Body tokens whose text overlaps an answer. */
@@ -137,27 +160,11 @@ function answerTokens({ text, tokens, questions }: QuestionReference, tokenizer:
   return result;
 }
 
-/** Divides each value by its root mean square over the examples, in place. @returns what they were multiplied by */
-function scaleTogether(examples: readonly LabelledFeatures[]): Float32Array {
-  const places = examples[0]?.features.values.length ?? 0;
-  const squares = new Float64Array(places);
-  for (const { features } of examples) {
-    for (let i = 0; i < places; i++) squares[i] = (squares[i] as number) + (features.values[i] as number) ** 2;
-  }
-  const scales = Float32Array.from(squares, (sum) => 1 / (Math.sqrt(sum / examples.length) + 1e-6));
-  for (const { features } of examples) {
-    for (let i = 0; i < places; i++) features.values[i] = (features.values[i] as number) * (scales[i] as number);
-  }
-  return scales;
-}
-
 /** Probability that an example for has a higher score than one against; null where one kind is missing. */
-export function areaUnderCurve<T extends { readonly positive: boolean }>(
-  examples: readonly T[],
-  score: (example: T) => number,
+export function areaUnderCurve(
+  examples: readonly { readonly positive: boolean; readonly score: number }[],
 ): number | null {
-  const ranked = examples.map((example) => ({ positive: example.positive, score: score(example) }));
-  ranked.sort((a, b) => a.score - b.score);
+  const ranked = examples.toSorted((a, b) => a.score - b.score);
   let [positives, above] = [0, 0];
   for (let start = 0; start < ranked.length; ) {
     let end = start;

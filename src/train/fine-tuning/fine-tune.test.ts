@@ -125,8 +125,8 @@ async function withClassifier(path: string): Promise<[string, ModelConfig]> {
   using file = await openModelFile(common.model as string);
   const profile = { layers: [1], keptTokens: 'all', scoring: 'answer-weighted', storage: 'int8' } as const;
   const card = await cardFor(file, { profile: { ...profile, layers: [1] } });
-  const shape = classifierShape(file.config, [1]);
-  const tensors = new Map([[answerClassifierName, { shape, data: new Float32Array(shape[0]).fill(0.1) }]]);
+  const shape = classifierShape(file.config, [1], 2);
+  const tensors = new Map([[answerClassifierName, { shape, data: new Float32Array(shape[0] * shape[1]).fill(0.1) }]]);
   return [writeAdapter(path, card, tensors, file.config), file.config];
 }
 
@@ -221,7 +221,7 @@ describe('fine-tuning', () => {
     using file = await openModelFile(common.model as string);
     using tuned = await openAdapter(saved?.path as string, file);
     assert.equal(tuned.card.profile.scoring, 'answer-weighted');
-    assert.deepEqual(tuned.answerClassifier?.weights.shape, classifierShape(config, [1]));
+    assert.deepEqual(tuned.answerClassifier?.weights.shape, classifierShape(config, [1], 2));
     const few = fineTuneAnswers({ ...options, profile: { keptTokens: 4 }, folder: join(folder.path, 'few') }, settings);
     await assert.rejects(few, { code: 'usage', message: /answer-weighted scores[\s\S]*--scoring received/ });
   });
