@@ -126,7 +126,8 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       });
     };
     const converted = await train();
-    if (converted.path !== null && mode === 'memory' && summaryTokens === 0 && flags.scoring === undefined) {
+    const isClassified = flags.scoring === undefined || flags.scoring === 'answer-weighted';
+    if (converted.path !== null && mode === 'memory' && summaryTokens === 0 && isClassified) {
       await using adapted = await openModel({ ...modelOptions(flags), model, adapter: out, fetch: fetching.options });
       terminal.notice('The classifier of answers is fitted.');
       const fitted = await fitAnswerClassifier(adapted, data, { signal });

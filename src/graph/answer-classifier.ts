@@ -2,7 +2,7 @@
  * The small networks that say of each token of a reference whether an answer contains it (`memory/answer-classifier.ts` tells
  * what for).
  *
- * Of token j it sees the values v_j `[width]` that the token hands on in the memory layers, one behind the other, and of
+ * Of token j a network sees the values v_j `[width]` that the token hands on in the memory layers, one behind the other, and of
  * its neighbours what they come to:
  *
  *   h_j = silu(v_j A + a)                            A [width, 32]

@@ -14,6 +14,7 @@
 import { Memory3Error } from '../errors.ts';
 import { trainerNames } from '../graph/trainer-inputs.ts';
 import { writerNames } from '../graph/writer.ts';
+import type { AnswerClassifier } from '../memory/answer-classifier.ts';
 import { type MemoryProfile, referenceTokens } from '../memory/profile.ts';
 import { causalBias, masked } from '../memory/reference-batch.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -50,6 +51,8 @@ export interface BatchMemory {
   readonly chunkTokens: number | null;
   /** Summary tokens appended to each reference, which alone are kept then; 0 for none. */
   readonly summaryTokens: number;
+  /** For profiles that keep tokens by it; default none. */
+  readonly answerClassifier?: AnswerClassifier | null;
   /** Kept body tokens of each reference by layer and kv head, `[R][layers * kvHeads]`, where no graph chooses them. */
   readonly chosen?: readonly (readonly (readonly number[])[])[];
 }

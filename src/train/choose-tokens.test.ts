@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { openFamily } from '../../test/support/families.ts';
 import { pretendTrained, trainedModel } from '../../test/support/trained.ts';
-import { LanguageModel } from '../memory/model.ts';
+import { type AnswerClassifier, classifierShape } from '../memory/answer-classifier.ts';
+import { LanguageModel, type ModelSource } from '../memory/model.ts';
 import { type MemoryProfile, scorings } from '../memory/profile.ts';
 import { encodeReferences, selectAll } from '../memory/writer.ts';
 import type { ModelFile } from '../model/open.ts';
@@ -23,15 +24,24 @@ describe('choosing tokens while a model is trained', () => {
   let file: ModelFile;
   let device: Device;
   let trainer: ModelTrainer;
+  let answerClassifier: AnswerClassifier;
   before(async () => {
     file = await openFamily('qwen3');
     device = new Device({ threads: 1 });
     trainer = await ModelTrainer.open(file, device, { lora: { rank: 2, scale: 1.5 }, longest: 16, decay: 0 });
     await pretendTrained(trainer);
+    const shape = classifierShape(file.config, [0, 1], 1);
+    const data = Float32Array.from({ length: shape[1] }, (_, i) => 0.5 * Math.sin(3 * i + 1));
+    answerClassifier = { layers: [0, 1], weights: { kind: 'dense', shape, data } };
   });
   after(async () => {
     await device[Symbol.asyncDispose]();
     file[Symbol.dispose]();
+  });
+
+  it('refuses to choose by a classifier that there is not', async () => {
+    const choice = { profile: profileOf({ scoring: 'answer-weighted' }), keptTokens: 4 };
+    await assert.rejects(chooseTokens(trainer, references, choice), { code: 'usage', message: /no classifier/ });
   });
 
   const written = async (model: LanguageModel, profile: MemoryProfile) => {
@@ -40,15 +50,17 @@ describe('choosing tokens while a model is trained', () => {
     return encoded.map((one, i) => selectAll(model, profile, one, bodies[i] as { tokens: number[] }));
   };
 
-  for (const scoring of scorings.filter((each) => each !== 'summary' && each !== 'answer-weighted')) {
+  for (const scoring of scorings.filter((each) => each !== 'summary')) {
     for (const keptTokens of [4, 'all'] as const) {
       it(`by ${scoring}, ${keptTokens} are those that the merged model keeps`, async () => {
         const profile = profileOf({ scoring, keptTokens });
-        const chosen = await chooseTokens(trainer, references, { profile, keptTokens }, repeatPrompt);
+        const choice = { profile, keptTokens, answerClassifier };
+        const chosen = await chooseTokens(trainer, references, choice, repeatPrompt);
         const { source } = await trainedModel(file, trainer);
-        assert.deepEqual(chosen, await written(new LanguageModel(source, device, { precision: 'f32' }), profile));
+        const modelOf = (from: ModelSource) => new LanguageModel(from, device, { precision: 'f32', answerClassifier });
+        assert.deepEqual(chosen, await written(modelOf(source), profile));
         if (keptTokens === 'all' || scoring === 'random') return;
-        const base = await written(new LanguageModel(file, device, { precision: 'f32' }), profile);
+        const base = await written(modelOf(file), profile);
         assert.notDeepEqual(chosen, base, 'the companions decide too');
       });
     }
@@ -75,16 +87,19 @@ describe('choosing tokens while a model is trained', () => {
   });
 
   it('is what a conversion learns with', async () => {
-    for (const scoring of ['reconstruction', 'random'] as const) {
+    for (const scoring of ['reconstruction', 'random', 'answer-weighted'] as const) {
       const profile = profileOf({ scoring });
       const tokens = references[0] as number[];
       const context = { kind: 'question', tokens, weights: tokens.map(() => 1), references: [1, 2] } as const;
       const group = { references, contexts: [context], cut: 0 };
       const options: ConversionTrainingOptions = {
-        ...{ trainer, stream: { group: () => group }, memory: { profile, summaryTokens: 0 }, kept: [4] },
+        ...{ trainer, stream: { group: () => group }, kept: [4] },
+        memory: { profile, summaryTokens: 0, answerClassifier },
         ...{ validation: [group], sequenceTokens: 20, passTokens: 100, repeatPrompt },
       };
-      const chosen = await chooseTokens(trainer, references, { profile, keptTokens: 4 }, repeatPrompt);
+      const chosen = await chooseTokens(
+        ...([trainer, references, { profile, keptTokens: 4, answerClassifier }, repeatPrompt] as const),
+      );
       const sequences = [{ tokens, weights: context.weights, chunks: [context.references] }];
       const memory = { profile, keptTokens: 4, chunkTokens: null, summaryTokens: 0, chosen };
       const { sum, weight } = await trainer.measure({ references, sequences }, memory);
@@ -100,7 +115,7 @@ describe('choosing tokens while a model is trained', () => {
 
   it('is asked for where a training graph cannot choose', async () => {
     const sequences = [{ tokens: [1, 2, 3], weights: [0, 1, 1], chunks: [[0]] }];
-    for (const scoring of ['reconstruction', 'random', 'summary'] as const) {
+    for (const scoring of ['reconstruction', 'random', 'answer-weighted', 'summary'] as const) {
       const memory = { profile: profileOf({ scoring }), keptTokens: 4, chunkTokens: null, summaryTokens: 0 };
       await assert.rejects(trainer.measure({ references, sequences }, memory), { code: 'usage' });
     }

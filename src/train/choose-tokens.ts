@@ -1,13 +1,15 @@
 /**
- * Tokens that are kept by what a training graph does not compute in passing: at random, or by reconstruction scores, which
- * want a second copy of every reference (`graph/writer.ts`). They are chosen before the step, by a forward pass of the
- * writer graph whose weights are those under training, companions included; no gradient goes through a choice (paper 4.1),
- * so nothing is lost by making it outside.
+ * Tokens that are kept by what a training graph does not compute in passing: at random, by reconstruction scores, which
+ * want a second copy of every reference, or by a classifier of answers, which looks at all memory layers before any token
+ * is kept (`graph/writer.ts`). They are chosen before the step, by a forward pass of the writer graph whose weights are
+ * those under training, companions included; no gradient goes through a choice (paper 4.1), so nothing is lost by making
+ * it outside.
  */
-import { Memory3Error } from '../errors.ts';
 import { isTrainedScoring } from '../graph/trainer-inputs.ts';
 import { tokenInputNames } from '../graph/transformer.ts';
 import { buildWriter, writerNames } from '../graph/writer.ts';
+import { classifierFor } from '../memory/answer-classifier.ts';
+import { decidingScoring } from '../memory/profile.ts';
 import { cutBodies, referenceBatch } from '../memory/reference-batch.ts';
 import { selectAll } from '../memory/writer.ts';
 import type { TensorData } from '../runtime/device.ts';
@@ -15,34 +17,26 @@ import type { BatchMemory, TrainingBatch } from './batch.ts';
 import type { ModelTrainer } from './model-trainer.ts';
 
 /** What decides which tokens of a reference are kept. */
-export type TokenChoice = Pick<BatchMemory, 'profile' | 'keptTokens'>;
+export type TokenChoice = Pick<BatchMemory, 'profile' | 'keptTokens' | 'answerClassifier'>;
 
 /**
  * Chooses the kept tokens of some references by the weights as they are, as `writeMemories` would.
  * @param references bodies in tokens
  * @param repeatPrompt token ids of "Repeat the reference:", needed by reconstruction scores only
  * @returns indices of body tokens, `[references][layers * kvHeads][kept]`, for `BatchMemory.chosen`
- * @throws Memory3Error "too-long" if header and body exceed 128 tokens, "usage" if a body is empty or the scoring is
- *   `answer-weighted`
+ * @throws Memory3Error "too-long" if header and body exceed 128 tokens, "usage" if a body is empty, or where the scoring
+ *   wants a classifier that is not given
  */
 export async function chooseTokens(
   trainer: ModelTrainer,
   references: readonly (readonly number[])[],
-  { profile: { layers, ...rest }, keptTokens }: TokenChoice,
+  { profile: { layers, ...rest }, keptTokens, answerClassifier = null }: TokenChoice,
   repeatPrompt: readonly number[] = [],
 ): Promise<number[][][]> {
   if (rest.scoring === 'summary') throw new Error('summary tokens are kept and not chosen');
-  if (rest.scoring === 'answer-weighted') {
-    throw new Memory3Error(
-      'usage',
-      'A classifier of answers is fitted to a trained model, and cannot choose tokens before.',
-      {
-        remedy: 'Train with another --scoring; the classifier is fitted afterwards.',
-      },
-    );
-  }
   const { config } = trainer;
   const profile = { layers, ...rest, keptTokens };
+  const classifier = classifierFor({ answerClassifier }, profile);
   const bodies = references.map((tokens) => ({ tokens }));
   const batch = referenceBatch(config, profile, bodies, repeatPrompt);
   const { scoring, tokens, positions, length, inputs } = batch;
@@ -51,7 +45,11 @@ export async function chooseTokens(
     const outputs = await trainer.runGraph(
       `writer:${scoring}:${layers}`,
       (makeParameters, options) =>
-        buildWriter(config, makeParameters, { ...options, layers, scoring, embeddings: 'looked-up' }),
+        buildWriter(config, makeParameters, {
+          ...options,
+          ...{ layers, scoring, embeddings: 'looked-up' },
+          ...(classifier === null ? {} : { answerClassifier: classifier.weights.data }),
+        }),
       {
         [tokenInputNames.tokens]: integers([tokens.length], tokens),
         [tokenInputNames.positionIds]: integers([bodies.length, length], positions),
@@ -74,8 +72,9 @@ export async function withChosenTokens(
   memory: BatchMemory,
   repeatPrompt: readonly number[],
 ): Promise<BatchMemory> {
-  const { profile, summaryTokens, chosen } = memory;
-  if (summaryTokens > 0 || chosen !== undefined || isTrainedScoring(profile.scoring)) return memory;
+  const { profile, keptTokens, summaryTokens, chosen } = memory;
+  if (summaryTokens > 0 || chosen !== undefined) return memory;
+  if (isTrainedScoring(decidingScoring({ ...profile, keptTokens }))) return memory;
   return { ...memory, chosen: await chooseTokens(trainer, references, memory, repeatPrompt) };
 }
 

@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
-import { openAdapter, writeAdapter } from '../../memory/adapter.ts';
+import { answerClassifierName, openAdapter, writeAdapter } from '../../memory/adapter.ts';
 import { type AdapterCard, adapterCardSchema } from '../../memory/adapter-card.ts';
+import { classifierFor } from '../../memory/answer-classifier.ts';
+import { profileIdentity } from '../../memory/choose-profile.ts';
 import { longestBody, type MemoryProfile, memoryProfileSchema } from '../../memory/profile.ts';
 import { adapterState, adapterTensors } from '../adapter-tensors.ts';
 import { courseOf, readRunLog } from '../log.ts';
@@ -61,7 +63,7 @@ export interface ConvertRequest {
   /** Folder of the adapter. */
   readonly out: string;
   readonly name: string;
-  /** An adapter of the same model that training goes on from; by default it begins anew. */
+  /** An adapter of the same model that training goes on from, and whose classifier of answers may choose; by default it begins anew. */
   readonly from?: string;
   readonly options: ConversionOptions;
   /** Command and results, for the card. */
@@ -93,6 +95,10 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const request = { ...given, profile: trainedProfile(given.profile, options) };
   const { opened, profile, signal, onEvent } = request;
   using from = given.from === undefined ? null : await openAdapter(given.from, opened.file);
+  const answerClassifier = from?.answerClassifier ?? null;
+  // Who learns by a classifier keeps it, whether or not every number of kept tokens needs it.
+  const choosing = { ...profile, keptTokens: 1 };
+  const classifier = classifierFor({ answerClassifier }, choosing);
   const material = readOf(request, options, 'training');
   const heldOut = readOf(request, options, 'held-out');
   for (const [set, counts] of Object.entries(material.counts)) {
@@ -114,7 +120,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const training = new ConversionTraining({
     trainer,
     stream: mixtureOf(request, options, material, options),
-    memory: options.mode === 'memory' ? { profile, summaryTokens: options.summaryTokens } : null,
+    memory: options.mode === 'memory' ? { profile, summaryTokens: options.summaryTokens, answerClassifier } : null,
     kept: options.summaryTokens > 0 ? [options.summaryTokens] : options.learn,
     repeatPrompt: opened.repeatPrompt,
     validation: validationOf(request, options, heldOut),
@@ -130,6 +136,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
       profile: { ...profile },
       base: await opened.file.fingerprint(),
       from: from?.fingerprint ?? null,
+      ...(classifier === null ? {} : { chosenBy: profileIdentity(choosing, { answerClassifier }).fingerprint }),
       data: materialFingerprint([material, heldOut]),
     },
     steps,
@@ -142,6 +149,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   request.onNotice?.(describeCut(request.run, options));
   if (!run.finished) return { run, path: null };
   const tensors = await adapterTensors(trainer);
+  if (classifier !== null) tensors.set(answerClassifierName, classifier.weights);
   const card = await cardOf(request, options, material);
   return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
 }

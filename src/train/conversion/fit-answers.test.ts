@@ -1,6 +1,6 @@
 /** A classifier of answers, fitted to a tiny model on data sets of a few lines. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { conversionData } from '../../../test/support/conversion-data.ts';
@@ -11,9 +11,10 @@ import { profileIdentity } from '../../memory/choose-profile.ts';
 import { LanguageModel } from '../../memory/model.ts';
 import { encodeReferences } from '../../memory/writer.ts';
 import { bodyTokens } from '../../retrieval/chunks.ts';
+import { courseOf, readRunLog } from '../log.ts';
 import { trainBytePairs } from '../scratch/byte-pair-encoding.ts';
 import { createModel } from '../scratch/new-model.ts';
-import { convert } from './convert.ts';
+import { type ConvertRequest, convert } from './convert.ts';
 import { areaUnderCurve, type FittedClassifier, fitAnswerClassifier, writeWithClassifier } from './fit-answers.ts';
 
 const shape = { layers: 2, hiddenSize: 32, heads: 4, kvHeads: 2, headDim: 8, mlpSize: 48, contextLength: 512 };
@@ -37,6 +38,14 @@ after(async () => {
   await opened[Symbol.asyncDispose]();
   folder[Symbol.dispose]();
   data[Symbol.dispose]();
+});
+
+/** A conversion of one step. */
+const request = (name: string, profile = opened.profile): ConvertRequest => ({
+  ...{ opened, profile, data: data.path, name, card: { training: 'a test', results: [] } },
+  run: join(folder.path, `run-${name}`),
+  out: join(folder.path, name),
+  options: { steps: 1, rank: 2, learn: [4], contexts: 10, references: 6, contextTokens: 90 },
 });
 
 describe('a fitted classifier of answers', () => {
@@ -75,11 +84,8 @@ describe('a fitted classifier of answers', () => {
   });
 
   it('goes into an adapter, whose few tokens are kept by it then', async () => {
-    const request = { opened, profile: opened.profile, data: data.path, name: 'plain' };
-    const options = { steps: 1, rank: 2, learn: [4], contexts: 10, references: 6, contextTokens: 90 } as const;
     const out = join(folder.path, 'plain');
-    const card = { training: 'a test', results: [] };
-    await convert({ ...request, run: join(folder.path, 'run'), out, options: { ...options, learn: [4] }, card });
+    await convert(request('plain'));
     const path = join(folder.path, 'classified');
     await writeWithClassifier(out, opened.file, { out: path, tensor: fitted.tensor, training: 'fitted' });
     using before = await openAdapter(out, opened.file);
@@ -110,6 +116,33 @@ describe('a fitted classifier of answers', () => {
     const weights = { kind: 'dense', shape, data: fitted.tensor.data.map((weight) => 2 * weight) } as const;
     const otherScores = { answerClassifier: { layers: [0, 1], weights } };
     assert.notEqual(profileIdentity(few.profile, otherScores).fingerprint, identity(few, 3));
+  });
+});
+
+describe('a conversion by a classifier of answers', () => {
+  it('takes that of the adapter from which it goes on, and hands it on', async () => {
+    const from = join(folder.path, 'from');
+    await convert(request('beginning'));
+    await writeWithClassifier(join(folder.path, 'beginning'), opened.file, { out: from, tensor: fitted.tensor });
+    const profile = { ...opened.profile, scoring: 'answer-weighted' } as const;
+    const { run, path } = await convert({ ...request('further', profile), from });
+    const { run: plain } = await convert({ ...request('other'), from });
+    using adapter = await openAdapter(path as string, opened.file);
+    assert.equal(adapter.card.profile.scoring, 'answer-weighted');
+    assert.deepEqual(adapter.answerClassifier?.weights.data, fitted.tensor.data);
+    assert.ok(run.finished && plain.finished);
+    const losses = ['further', 'other'].map((name) => {
+      const { steps } = courseOf(readRunLog(join(folder.path, `run-${name}`, 'log.jsonl')));
+      return steps[0]?.loss;
+    });
+    assert.notEqual(losses[0], losses[1], 'other tokens are kept');
+  });
+
+  it('is refused where there is none, before anything is trained', async () => {
+    const profile = { ...opened.profile, scoring: 'answer-weighted' } as const;
+    const refused = request('refused', profile);
+    await assert.rejects(convert(refused), { code: 'usage', message: /no classifier/ });
+    assert.ok(!existsSync(refused.run));
   });
 });
 

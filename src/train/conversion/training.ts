@@ -3,7 +3,7 @@
  *
  * A model that is to serve several numbers of kept tokens learns them in turn, one in each step. Summary tokens, where
  * there are any, decide the number themselves. Where the training graph does not choose the kept tokens itself (at random, by
- * reconstruction), they are chosen before each pass by the weights as they are.
+ * reconstruction, by a classifier of answers), they are chosen before each pass by the weights as they are.
  */
 import { Memory3Error } from '../../errors.ts';
 import type { BatchMemory, TrainingBatch, TrainingSequence } from '../batch.ts';
