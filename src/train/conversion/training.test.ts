@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TrainingContext } from './group.ts';
-import { shareBeginnings } from './training.ts';
+import { likeLengths, shareBeginnings } from './training.ts';
 
 const contextOf = (given: readonly number[], target: readonly number[]): TrainingContext => ({
   kind: 'question',
@@ -44,5 +44,27 @@ describe('contexts with references in the prompt', () => {
     const [only] = shareBeginnings([contextOf(five, [9, 10]), contextOf(five, [9, 10])]);
     assert.deepEqual(only?.tokens, [...five, 9, 10, 9, 10]);
     assert.deepEqual(only?.weights.slice(8), [0.5, 0.5, 0.5, 0.5]);
+  });
+});
+
+describe('sequences of one pass', () => {
+  const sequences = [12, 100, 40, 90, 11, 76, 39, 74, 10].map((length) => ({
+    tokens: new Array<number>(length).fill(1),
+  }));
+  const lengths = (passTokens: number) =>
+    likeLengths(sequences, passTokens).map((pass) => pass.map(({ tokens }) => tokens.length));
+
+  it('are of like lengths, so that little is padding', () => {
+    assert.deepEqual(lengths(1000), [[100, 90, 76], [74], [40, 39], [12, 11, 10]]);
+  });
+
+  it('have no more tokens together than a pass takes, unless one alone has more', () => {
+    assert.deepEqual(lengths(200), [
+      [100, 90],
+      [76, 74],
+      [40, 39],
+      [12, 11, 10],
+    ]);
+    assert.deepEqual(lengths(50), [[100], [90], [76], [74], [40], [39], [12, 11, 10]]);
   });
 });

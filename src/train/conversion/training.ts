@@ -91,7 +91,8 @@ export class ConversionTraining implements Trainable {
 
   /**
    * One batch where references are read, since each is read once, its contexts packed into sequences of `sequenceTokens`;
-   * else as many batches as `passTokens` wants, like lengths together; what contexts have in common is read once.
+   * else as many batches as `passTokens` wants, like lengths together, since each is padded to the longest; what contexts
+   * have in common is read once.
    */
   #batches({ references, contexts }: TrainingGroup): TrainingBatch[] {
     const { memory, passTokens, sequenceTokens } = this.#options;
@@ -99,20 +100,35 @@ export class ConversionTraining implements Trainable {
       const longestFirst = contexts.toSorted((a, b) => b.tokens.length - a.tokens.length);
       return [{ references, sequences: pack(longestFirst, sequenceTokens).map(sequenceOf) }];
     }
-    const longestFirst = shareBeginnings(contexts).toSorted((a, b) => b.tokens.length - a.tokens.length);
-    const batches: TrainingSequence[][] = [];
-    for (const sequence of longestFirst) {
-      const last = batches.at(-1);
-      const longest = last?.[0]?.tokens.length ?? 0;
-      if (last === undefined || longest * (last.length + 1) > passTokens) batches.push([sequence]);
-      else last.push(sequence);
-    }
-    return batches.map((sequences) => ({ references: [], sequences }));
+    const passes = likeLengths(shareBeginnings(contexts), passTokens);
+    return passes.map((sequences) => ({ references: [], sequences }));
   }
 }
 
 function isQuestion({ kind }: TrainingContext): boolean {
   return kind === 'question';
+}
+
+/** Sequences of one pass are at least so long, as a share of its longest. */
+const likeLength = 0.75;
+
+/**
+ * Sequences in passes of at most `passTokens` tokens, unless one alone has more. A pass pads each to its longest, so only
+ * those of like lengths share one: else half of what is computed were padding.
+ */
+export function likeLengths<Sequence extends Pick<TrainingSequence, 'tokens'>>(
+  sequences: readonly Sequence[],
+  passTokens: number,
+): Sequence[][] {
+  const passes: Sequence[][] = [];
+  for (const sequence of sequences.toSorted((a, b) => b.tokens.length - a.tokens.length)) {
+    const last = passes.at(-1) ?? [];
+    const longest = last[0]?.tokens.length ?? 0;
+    const isFull = longest * (last.length + 1) > passTokens;
+    if (last.length === 0 || isFull || sequence.tokens.length < likeLength * longest) passes.push([sequence]);
+    else last.push(sequence);
+  }
+  return passes;
 }
 
 /** First fit: each context goes into the first sequence that has room for it. */

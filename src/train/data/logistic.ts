@@ -35,15 +35,11 @@ export interface LogisticTraining {
   readonly random: Random;
 }
 
-/** w · x + b, the logarithm of p / (1 - p). */
-export function logOdds({ weights, bias }: LogisticModel, { at, values }: Features): number {
+/** p of an example. */
+export function probability({ weights, bias }: LogisticModel, { at, values }: Features): number {
   let sum = bias;
   for (let n = 0; n < at.length; n++) sum += (weights[at[n] as number] as number) * (values[n] as number);
-  return sum;
-}
-
-export function probability(model: LogisticModel, features: Features): number {
-  return 1 / (1 + Math.exp(-logOdds(model, features)));
+  return 1 / (1 + Math.exp(-sum));
 }
 
 /** The same examples, options and random numbers give the same model. */
