@@ -45,7 +45,7 @@ export async function pairLikelihoods(
   { chosen, rejected }: FrozenPair['pair'],
   memory: FineTuningMemory | null,
 ): Promise<PairLikelihoods> {
-  const { batch, memory: batchMemory } = await sideBySideBatch([chosen, rejected], memory);
+  const { batch, memory: batchMemory } = await sideBySideBatch(trainer, [chosen, rejected], memory);
   const { nll } = await trainer.measure(batch, batchMemory);
   const rows = answerTokens(chosen);
   const likelihood = (part: Float32Array) => -part.reduce((sum, one) => sum + one, 0);
@@ -110,8 +110,9 @@ export class DirectPreference implements Trainable {
   }
 
   async #inputs({ pair, frozen }: FrozenPair) {
-    const { batch, memory } = await sideBySideBatch([pair.chosen, pair.rejected], this.#options.memory);
-    const { inputs, tokens } = batchInputs(this.#options.trainer.config, batch, memory);
+    const { trainer } = this.#options;
+    const { batch, memory } = await sideBySideBatch(trainer, [pair.chosen, pair.rejected], this.#options.memory);
+    const { inputs, tokens } = batchInputs(trainer.config, batch, memory);
     const { [targetNames.weights]: _, ...own } = inputs;
     const rows = {
       chosen: answerTokens(pair.chosen),

@@ -212,7 +212,7 @@ describe('fine-tuning', () => {
     assert.deepEqual(validationsOf(run).at(-1), validationsOf(join(folder.path, 'first')).at(-1));
   });
 
-  it('keeps all tokens where an adapter would choose fewer by a classifier of answers, and hands that on', async () => {
+  it('keeps the tokens that an adapter chooses by a classifier of answers, and hands that on', async () => {
     const [adapter, config] = await withClassifier(join(folder.path, 'classifier'));
     const settings = { ...quick, steps: 1 };
     const options = { ...common, adapter, bank: common.bank as string };
@@ -222,8 +222,17 @@ describe('fine-tuning', () => {
     using tuned = await openAdapter(saved?.path as string, file);
     assert.equal(tuned.card.profile.scoring, 'answer-weighted');
     assert.deepEqual(tuned.answerClassifier?.weights.shape, classifierShape(config, [1], 2));
-    const few = fineTuneAnswers({ ...options, profile: { keptTokens: 4 }, folder: join(folder.path, 'few') }, settings);
-    await assert.rejects(few, { code: 'usage', message: /answer-weighted scores[\s\S]*--scoring received/ });
+    const losses = [];
+    for (const profile of [
+      { keptTokens: 4 },
+      { keptTokens: 4, scoring: 'received' },
+      { keptTokens: 4, scoring: 'random' },
+    ] as const) {
+      const few = join(folder.path, `few-${profile.scoring}`);
+      await fineTuneAnswers({ ...options, profile, folder: few }, settings);
+      losses.push(validationsOf(few).at(-1));
+    }
+    assert.equal(new Set(losses.map((loss) => JSON.stringify(loss))).size, 3, 'each keeps other tokens');
   });
 
   it('refuses what cannot be trained', async () => {
@@ -231,7 +240,13 @@ describe('fine-tuning', () => {
     const cases: [Partial<FineTuningOptions>, SupervisedSettings, string, RegExp][] = [
       [{}, { ...quick, length: 100 }, 'usage', /multiple of 64/],
       [{}, { ...quick, length: 1024 }, 'usage', /longer than the 896/],
-      [{ profile: { scoring: 'random' } }, quick, 'usage', /random scores/],
+      [
+        { profile: { scoring: 'summary', keptTokens: 4 } },
+        quick,
+        'usage',
+        /Summary tokens are learned by a conversion/,
+      ],
+      [{ profile: { scoring: 'answer-weighted', keptTokens: 4 } }, quick, 'usage', /no classifier/],
       [{ bank: join(folder.path, 'nowhere.memory3') }, quick, 'not-found', /nowhere/],
       [{ data: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be learned/],
       [{ validation: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be validated with/],

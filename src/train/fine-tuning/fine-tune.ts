@@ -9,7 +9,8 @@ import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import { type AdapterCard, adapterCardSchema } from '../../memory/adapter-card.ts';
-import { chunkTokens } from '../../memory/profile.ts';
+import { profileIdentity } from '../../memory/choose-profile.ts';
+import { chunkTokens, decidingScoring } from '../../memory/profile.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
 import type { ReferenceCounts } from '../data/references.ts';
 import { courseOf, type RunEvent, readRunLog } from '../log.ts';
@@ -257,7 +258,10 @@ async function fineTune(
   const computing = {
     model: await model.base.fingerprint(),
     adapter: model.adapter?.fingerprint ?? null,
-    memory: bank === null ? null : { profile: model.profile, bank: bank.fingerprint, references, maxOverlap },
+    memory:
+      bank === null
+        ? null
+        : { profile: model.profile, ...chosenBy(model), bank: bank.fingerprint, references, maxOverlap },
     length,
   };
   const notice = (text: string, count: number) => {
@@ -334,6 +338,12 @@ function cardOf({ data, card = {} }: FineTuningOptions, kind: 'sft' | 'dpo', exa
 }
 
 /** A length that fits the model. @throws Memory3Error "usage" */
+/** Of the classifier of answers, where it decides which tokens are kept. */
+function chosenBy({ profile, adapter }: FineTunedModel): { readonly chosenBy?: string } {
+  if (decidingScoring(profile) !== 'answer-weighted') return {};
+  return { chosenBy: profileIdentity(profile, { answerClassifier: adapter?.answerClassifier ?? null }).fingerprint };
+}
+
 function lengthOf({ length }: FineTuningSettings, { base: { config } }: FineTunedModel, memory: boolean): number {
   const room = roomFor(config, memory);
   const alignment = memory ? chunkTokens : 1;

@@ -144,7 +144,7 @@ describe('packed samples', () => {
 
 async function measure(trainer: ModelTrainer, { samples, sequences }: PackedSamples, memory: FineTuningMemory | null) {
   assert.equal(sequences.length, 1);
-  const { batch, memory: own } = await packedBatch(sequences[0] as never, samples, memory);
+  const { batch, memory: own } = await packedBatch(trainer, sequences[0] as never, samples, memory);
   const { nll, sum, weight } = await trainer.measure(batch, own);
   return { nll: [...nll], sum, weight };
 }
@@ -219,12 +219,12 @@ describe('gradients', () => {
     await using trainer = await ModelTrainer.open(tiny, device, allWeights);
     const memory = memoryOf(textRecall());
     for (const own of [null, memory]) {
-      const supervised = await packedBatch(packed.sequences[0] as never, packed.samples, own);
+      const supervised = await packedBatch(trainer, packed.sequences[0] as never, packed.samples, own);
       const { inputs } = batchInputs(tiny.config, supervised.batch, supervised.memory);
       await checkDirections(crossEntropyObjective, 'loss', inputs, supervised);
       const [pair] = pairs() as [FrozenPair['pair']];
       const likelihoods = await pairLikelihoods(trainer, pair, own);
-      const preference = await sideBySideBatch([pair.chosen, pair.rejected], own);
+      const preference = await sideBySideBatch(trainer, [pair.chosen, pair.rejected], own);
       const { inputs: pairInputs } = batchInputs(tiny.config, preference.batch, preference.memory);
       const { [targetNames.weights]: _, ...rest } = pairInputs;
       const rows = {

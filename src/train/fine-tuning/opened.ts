@@ -9,14 +9,14 @@ import { checkIdentity } from '../../bank/identity.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
 import { type AdapterOptions, openModelAndAdapter } from '../../generate/adapted-model.ts';
-import { isTrainedScoring, trainedScorings } from '../../graph/trainer-inputs.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../../hub/catalogue.ts';
 import { fetchModel } from '../../hub/fetch.ts';
 import { bankPath } from '../../hub/home.ts';
 import type { Adapter } from '../../memory/adapter.ts';
-import { chooseProfile, type ProfileChoice } from '../../memory/choose-profile.ts';
+import { classifierFor } from '../../memory/answer-classifier.ts';
+import { chooseProfile, type ProfileChoice, repeatPrompt } from '../../memory/choose-profile.ts';
 import type { ModelSource } from '../../memory/model.ts';
-import { decidingScoring, longestBody, type MemoryProfile } from '../../memory/profile.ts';
+import { longestBody, type MemoryProfile } from '../../memory/profile.ts';
 import { type ChatTemplate, parseChatTemplate } from '../../model/chat-template.ts';
 import { mergedWeights } from '../../model/merged-weights.ts';
 import type { ModelFile } from '../../model/open.ts';
@@ -85,8 +85,8 @@ export interface RecalledBank extends AsyncDisposable {
 /**
  * Opens the bank that samples recall from. Any bank of the embedder will do, whatever model its memories are of: references are read anew
  * in every step.
- * @throws Memory3Error "mismatch" for another embedder; "usage" for an empty bank, or a profile that training cannot follow;
- *   "unsupported" for an adapter with summary tokens; what opening throws.
+ * @throws Memory3Error "mismatch" for another embedder; "usage" for an empty bank, summary tokens, or a classifier of answers
+ *   that the adapter does not have; "unsupported" for an adapter with summary tokens; what opening throws.
  */
 export async function openRecalledBank(
   { tokenizer, profile, adapter }: Pick<FineTunedModel, 'tokenizer' | 'profile' | 'adapter'>,
@@ -94,6 +94,8 @@ export async function openRecalledBank(
   options: RecalledBankOptions,
 ): Promise<RecalledBank> {
   checkProfile(profile, adapter);
+  const answerClassifier = adapter?.answerClassifier ?? null;
+  classifierFor({ answerClassifier }, profile);
   await using opening = new AsyncDisposableStack();
   const embedder = opening.use(await openEmbedder(options.embedder ?? defaultEmbedder, device, options.fetch));
   const bank = opening.use(openBank(bankPath(options.bank), { mode: 'read' }));
@@ -109,7 +111,7 @@ export async function openRecalledBank(
   const recall = new BankRecall({ bank, embedder, tokenizer, maxTokens }, { references, maxOverlap });
   const resources = opening.move();
   return {
-    memory: { profile, recall },
+    memory: { profile, recall, answerClassifier, repeatPrompt: repeatPrompt(tokenizer) },
     recall,
     fingerprint: contentFingerprint(bank),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
@@ -122,10 +124,9 @@ function checkProfile(profile: MemoryProfile, adapter: Adapter | null): void {
       remedy: 'Fine-tune it with --no-memory, or another adapter.',
     });
   }
-  const scoring = decidingScoring(profile);
-  if (!isTrainedScoring(scoring)) {
-    throw new Memory3Error('usage', `Training cannot choose tokens by ${scoring} scores while it goes on.`, {
-      remedy: `Choose --scoring ${trainedScorings.join(', ')}, or train with --no-memory.`,
+  if (profile.scoring === 'summary') {
+    throw new Memory3Error('usage', 'Summary tokens are learned by a conversion (memory3 convert).', {
+      remedy: 'Choose another --scoring, or train with --no-memory.',
     });
   }
 }

@@ -99,7 +99,8 @@ export class SupervisedFineTuning implements Trainable {
 
   /** References are recalled when their sequence comes. */
   async *#passes(sequences: readonly PackedSequence[], samples: readonly TrainingSample[]): AsyncGenerator<Pass, void> {
-    for (const sequence of sequences) yield await packedBatch(sequence, samples, this.#options.memory);
+    for (const sequence of sequences)
+      yield await packedBatch(this.#options.trainer, sequence, samples, this.#options.memory);
   }
 
   async state(): Promise<TrainingState> {
