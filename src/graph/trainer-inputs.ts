@@ -32,7 +32,7 @@ export const trainerNames = {
 } as const;
 
 /** Scores that a training graph computes itself; tokens chosen otherwise are an input. */
-export const trainedScorings = ['received', 'value-norm', 'received-unnormalised'] as const satisfies GraphScoring[];
+const trainedScorings = ['received', 'value-norm', 'received-unnormalised'] as const satisfies GraphScoring[];
 export type TrainedScoring = (typeof trainedScorings)[number];
 
 export function isTrainedScoring(scoring: string): scoring is TrainedScoring {

@@ -71,6 +71,7 @@ export async function encodeReferences(
   const { layers } = profile;
   const { kvHeads, headDim, hiddenSize } = model.config;
   const summaryTokens = summaryTokensFor(model, profile);
+  // A model without it is refused here, and not by its graph.
   classifierFor(model, profile);
   const batch = referenceBatch(model.config, profile, references, repeatPrompt);
   const inputs = model.tokenInputs(batch.tokens, batch.positions, references.length);

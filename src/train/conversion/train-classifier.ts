@@ -8,7 +8,6 @@
 import type { Random } from '../../generate/sampling.ts';
 import {
   buildClassifierTraining,
-  type ClassifierPart,
   classifierNames,
   classifierParts,
   neighbourhood,
@@ -102,16 +101,14 @@ export async function trainClassifier(
   }
 }
 
-/** Matrices and biases uniform in ±1 / sqrt(rows of the matrix). */
+/** Each matrix and the bias behind it uniform in ±1 / sqrt(rows of the matrix). */
 function newParts(width: number, random: Random): Required<StateArray>[] {
-  const rows: Record<ClassifierPart, number> = Object.fromEntries(
-    classifierParts(width).map(({ name, shape }) => [name, shape[0]]),
-  ) as Record<ClassifierPart, number>;
-  const matrixOf = { valuesBias: 'values', neighboursBias: 'neighbours', answerBias: 'answer' } as const;
+  let rows = width;
   return classifierParts(width).map(({ name, shape }) => {
-    const bound = 1 / Math.sqrt(rows[name in matrixOf ? matrixOf[name as keyof typeof matrixOf] : name]);
-    const size = shape.reduce((product, extent) => product * extent, 1);
-    return { name, shape, data: Float32Array.from({ length: size }, () => (2 * random() - 1) * bound) };
+    const [extent, columns = 1] = shape as [number, number?];
+    if (shape.length === 2) rows = extent;
+    const bound = 1 / Math.sqrt(rows);
+    return { name, shape, data: Float32Array.from({ length: extent * columns }, () => (2 * random() - 1) * bound) };
   });
 }
 
