@@ -39,7 +39,7 @@ export function classifierFor(
 ): AnswerClassifier | null {
   if (decidingScoring(profile) !== 'answer-weighted') return null;
   const { layers } = profile;
-  const remedy = 'Open an adapter that has one for these layers, or choose another --scoring.';
+  const remedy = 'Open an adapter that has one for these layers (to convert: --from), or choose another --scoring.';
   if (answerClassifier === null) {
     throw new Memory3Error('usage', 'This model has no classifier of answers, by which tokens would be kept.', {
       remedy,
