@@ -97,9 +97,8 @@ describe('choosing tokens while a model is trained', () => {
         memory: { profile, summaryTokens: 0, answerClassifier },
         ...{ validation: [group], sequenceTokens: 20, passTokens: 100, repeatPrompt },
       };
-      const chosen = await chooseTokens(
-        ...([trainer, references, { profile, keptTokens: 4, answerClassifier }, repeatPrompt] as const),
-      );
+      const choice = { profile, keptTokens: 4, answerClassifier };
+      const chosen = await chooseTokens(trainer, references, choice, repeatPrompt);
       const sequences = [{ tokens, weights: context.weights, chunks: [context.references] }];
       const memory = { profile, keptTokens: 4, chunkTokens: null, summaryTokens: 0, chosen };
       const { sum, weight } = await trainer.measure({ references, sequences }, memory);

@@ -3,8 +3,9 @@
  *
  * A converted model reads references of the conversion's training questions; a token whose text overlaps one of the answers
  * is an example for, every other token of them one against, and four small networks learn to tell them apart
- * (`train-classifier.ts`), each from another beginning; their mean knows better than each. What was never asked counts against a token although it could have been asked, so the
- * probabilities are too low; only their order decides which tokens are kept.
+ * (`train-classifier.ts`), each from another beginning; their mean knows better than each. What was never asked counts
+ * against a token although it could have been asked, so the probabilities are too low; only their order decides which
+ * tokens are kept.
  *
  * A tenth of the references takes no part; on them the area under the curve is measured: how often a token of an answer is
  * thought more probable than another token.

@@ -8,10 +8,13 @@
 import type { Random } from '../../generate/sampling.ts';
 import {
   buildClassifierTraining,
+  type ClassifierPart,
   classifierNames,
   classifierParts,
+  classifierSize,
   neighbourhood,
   neighbourRows,
+  splitClassifier,
 } from '../../graph/answer-classifier.ts';
 import { writeOnnx } from '../../graph/onnx.ts';
 import type { Device, StateArray, TensorData } from '../../runtime/device.ts';
@@ -89,13 +92,14 @@ export async function trainClassifier(
         logOdds.push((logits[2 * token + 1] as number) - (logits[2 * token] as number));
       }
     }
-    const trained = await optimiser.read('weights');
-    const data = parts.flatMap(({ name }) => {
-      const own = (trained.get(name) as { data: Float32Array }).data;
-      const perRow = own.length / width;
-      return name === 'values' ? [own.map((weight, i) => weight * (scales[Math.floor(i / perRow)] as number))] : [own];
-    });
-    return { data: joined(data), logOdds };
+    const data = new Float32Array(classifierSize(width));
+    const own = splitClassifier(data, width);
+    for (const [name, { data: weights }] of await optimiser.read('weights')) own[name as ClassifierPart].set(weights);
+    const perValue = own.values.length / width;
+    for (let i = 0; i < own.values.length; i++) {
+      own.values[i] = (own.values[i] as number) * (scales[Math.floor(i / perValue)] as number);
+    }
+    return { data, logOdds };
   } finally {
     await device.release(session);
   }
@@ -149,14 +153,4 @@ function inverseSizes(references: readonly ReadReference[], width: number): Floa
     }
   }
   return Float32Array.from(squares, (sum) => 1 / (Math.sqrt(sum / tokens) + 1e-6));
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const result = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let start = 0;
-  for (const part of parts) {
-    result.set(part, start);
-    start += part.length;
-  }
-  return result;
 }
