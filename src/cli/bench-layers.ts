@@ -37,10 +37,7 @@ export function addLayers(bench: Command, interrupt: Interrupt): void {
       flags.survey === undefined
         ? undefined
         : carryingRange(readSurvey(flags.survey, await file.fingerprint()), model.config).layers;
-    const { storage, header } = profile;
-    // A classifier of answers knows the adapter's layers only.
-    const isFixed = flags.scoring === undefined && profile.scoring === 'answer-weighted';
-    const scoring = isFixed ? 'received' : profile.scoring;
+    const { scoring, storage, header } = profile;
     const decision = await chooseLayers(
       model,
       tokenizer,

@@ -58,7 +58,10 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
     .requiredOption('--run <folder>', 'where the run is kept; an interrupted one is gone on with')
     .requiredOption('--out <folder>', 'where the adapter is written')
     .option('--name <name>', 'name of the adapter (default: that of its folder)')
-    .option('--from <adapter>', 'an adapter that training goes on from, with a fresh optimiser')
+    .option(
+      '--from <adapter>',
+      'an adapter that training goes on from, with a fresh optimiser; its classifier may choose the tokens',
+    )
     .addOption(
       checked('--mode <mode>', `how contexts get references: ${referenceModes.join(', ')}`, shape.mode).default(
         defaults.mode,

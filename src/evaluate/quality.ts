@@ -99,10 +99,7 @@ export async function* measureQuality(
   const { scoring } = options;
   for (const keptTokens of options.kept) {
     summaryTokensFor(models.memory, { scoring, keptTokens });
-    for (const choice of options.layers) {
-      const layers = memoryLayers(choice, models.memory.config.layers);
-      classifierFor(models.memory, { scoring, keptTokens, layers });
-    }
+    classifierFor(models.memory, { scoring, keptTokens });
   }
   const results = new Results(sets, options);
   const none = models.none;

@@ -9,11 +9,11 @@
  *   received                score_j = sum_i softmax_j(s_ij)
  *   value-norm              score_j = ‖v_j‖ sum_i softmax_j(s_ij)
  *   received-unnormalised   score_j = log sum_i exp(s_ij)       (the logarithm keeps the order and cannot overflow)
- *   answer-weighted         score_j = p_j sum_i softmax_j(s_ij), p_j as `answer-classifier.ts` has it, of the layers asked for
+ *   answer-weighted         score_j = p_j sum_i softmax_j(s_ij), p_j as `answer-classifier.ts` has it
  *   reconstruction          score_j = max_i p_ij, p the layer's real attention weights, i over a second copy of the
  *                           body that follows "Repeat the reference:"
  *
- * Layers after the last one asked for are not built, and no logits are computed.
+ * Layers after the last one asked for, or whose values p_j needs, are not built, and no logits are computed.
  */
 import type { ModelConfig } from '../model/config.ts';
 import { answerProbabilities, neighbourhood } from './answer-classifier.ts';
@@ -43,8 +43,11 @@ export interface WriterOptions extends TransformerOptions {
   /** Layers whose key-values are wanted, ascending. */
   readonly layers: readonly number[];
   readonly scoring: GraphScoring;
-  /** Of these layers, all its numbers as they lie in an adapter; `answer-weighted` scores need it. */
-  readonly answerClassifier?: Float32Array;
+  /** `answer-weighted` scores need it: the layers whose values it sees, ascending, and all its numbers as they lie in an adapter. */
+  readonly answerClassifier?: {
+    readonly layers: readonly number[];
+    readonly weights: { readonly data: Float32Array };
+  };
   /** Who looks embeddings up: whoever runs the graph (default), or the graph itself among its parameters. */
   readonly embeddings?: 'given' | 'looked-up';
 }
@@ -72,13 +75,14 @@ export function buildWriter(config: ModelConfig, makeParameters: MakeParameters,
   const keysValues: string[] = [];
   const values: string[] = [];
   const scores: string[] = [];
-  const last = Math.max(...options.layers);
+  const answerLayers = options.scoring === 'answer-weighted' ? (options.answerClassifier?.layers ?? []) : [];
+  const last = Math.max(...options.layers, ...answerLayers);
   for (let layer = 0; layer <= last; layer++) {
     const outputs = transformer.layer(layer, hidden, { bias });
     hidden = outputs.hidden;
+    if (answerLayers.includes(layer)) values.push(outputs.values);
     if (!options.layers.includes(layer)) continue;
     keysValues.push(outputs.keys, outputs.values);
-    values.push(outputs.values);
     if (masks === undefined) continue;
     scores.push(layerScores(builder, transformer, options.scoring, outputs, masks));
   }
@@ -102,7 +106,7 @@ function answerWeights(
 ): string {
   if (answerClassifier === undefined) throw new Error('answer-weighted scores need a classifier of answers');
   const neighbours = builder.input(writerNames.neighbours, 'int64', ['rows', neighbourhood]);
-  return answerProbabilities(builder, values, neighbours, answerClassifier, config);
+  return answerProbabilities(builder, values, neighbours, answerClassifier.weights.data, config);
 }
 
 export interface ScoreMasks {

@@ -17,6 +17,8 @@ export const adapterCardSchema = z.strictObject({
   scale: z.number(),
   /** How memories are written and read; what a user asks for goes before it. */
   profile: memoryProfileSchema.omit({ header: true }),
+  /** Layers whose values its classifier of answers sees; default the profile's. */
+  answerLayers: memoryProfileSchema.shape.layers.optional(),
   /** What merged matrices are stored in: the file's own blocks, or 8 bits (`model/merged-weights.ts` says when that is needed). */
   matrixWidth: z.union([z.literal('file'), z.literal(8)]),
   /** What it was trained on; `source` names authors and place, as the licence wants. */

@@ -34,12 +34,12 @@ function writeAnything(name: string, card: unknown, tensors: ReadonlyMap<string,
 
 describe('an adapter', () => {
   it('comes back as it was written, by its folder and by its file', async () => {
-    const card = await cardFor(base);
+    const card = await cardFor(base, { answerLayers: [0, 1] });
     const tensors = randomTensors(base, [matrix, norm], 3, 0.5);
     const { hiddenSize } = base.config;
     const summary = randomValues(2 * hiddenSize, 1, 9);
     tensors.set(summaryTokensName, { shape: [2, hiddenSize], data: summary });
-    const shape = classifierShape(base.config, card.profile.layers, 3);
+    const shape = classifierShape(base.config, [0, 1], 3);
     const classifier = randomValues(shape[0] * shape[1], 1, 10);
     tensors.set(answerClassifierName, { shape, data: classifier });
     const file = writeAdapter(join(folder.path, 'whole'), card, tensors, base.config);
@@ -57,6 +57,7 @@ describe('an adapter', () => {
       assert.equal(adapter.changes.get('model.norm.weight'), undefined);
       assert.deepEqual(adapter.summaryTokens?.data, summary);
       assert.deepEqual(adapter.answerClassifier?.weights.data, classifier);
+      assert.deepEqual(adapter.answerClassifier?.layers, [0, 1]);
       for (const [name, { shape, data, dtype = 'F32' }] of tensors) {
         const stored = adapter.tensors().get(name);
         assert.deepEqual([stored?.shape, stored?.dtype], [shape, dtype]);
@@ -161,6 +162,7 @@ describe('an adapter', () => {
     await assert.rejects(open({ ...card, extra: 1 }), { code: 'damaged', message: /extra/ });
     await assert.rejects(open({ ...card, profile: { ...card.profile, layers: [1, 99] } }), /memory layers, 1,99/);
     await assert.rejects(open({ ...card, profile: { ...card.profile, layers: [1, 1] } }), /memory layers, 1,1/);
+    await assert.rejects(open({ ...card, answerLayers: [1, 99] }), /classifier of answers, 1,99/);
     const classified = { ...card.profile, scoring: 'answer-weighted' };
     await assert.rejects(open({ ...card, profile: classified }), /by a classifier of answers, and it has none/);
     const summary = { ...card.profile, scoring: 'summary' };

@@ -54,7 +54,7 @@ export interface Adapter extends Disposable {
   readonly tensors: () => Map<string, TensorToWrite>;
   /** `[k, hiddenSize]`, or null. */
   readonly summaryTokens: DenseTensor | null;
-  /** For its card's memory layers, or null. */
+  /** Or null. */
   readonly answerClassifier: AnswerClassifier | null;
 }
 
@@ -99,7 +99,7 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
       changes: changesOf(file, card.scale),
       tensors: () => tensorsOf(file),
       summaryTokens: read(summaryTokensName),
-      answerClassifier: weights === null ? null : { layers: card.profile.layers, weights },
+      answerClassifier: weights === null ? null : { layers: answerLayers(card), weights },
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {
@@ -183,13 +183,24 @@ function cardOf({ path, metadata }: SafetensorsFile): AdapterCard {
   return card.data;
 }
 
+/** Layers whose values the classifier of answers sees. */
+function answerLayers({ answerLayers: own, profile }: AdapterCard): readonly number[] {
+  return own ?? profile.layers;
+}
+
 function faultOfProfile(
-  { profile }: AdapterCard,
+  card: AdapterCard,
   config: ModelConfig,
   tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
 ): string | null {
-  const layer = profile.layers.find((each, i) => each >= config.layers || each <= (profile.layers[i - 1] ?? -1));
-  if (layer !== undefined) return `its memory layers, ${profile.layers}, are not ascending layers of the model`;
+  const { profile } = card;
+  const isAscending = (layers: readonly number[]) =>
+    layers.every((layer, i) => layer < config.layers && layer > (layers[i - 1] ?? -1));
+  if (!isAscending(profile.layers))
+    return `its memory layers, ${profile.layers}, are not ascending layers of the model`;
+  if (!isAscending(answerLayers(card))) {
+    return `the layers of its classifier of answers, ${answerLayers(card)}, are not ascending layers of the model`;
+  }
   if (profile.scoring === 'answer-weighted' && !tensors.has(answerClassifierName)) {
     return 'its profile keeps tokens by a classifier of answers, and it has none';
   }
@@ -202,7 +213,7 @@ function faultOfProfile(
 function faultOfTensors(
   tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly type: string }>,
   config: ModelConfig,
-  { profile }: AdapterCard,
+  card: AdapterCard,
 ): string | null {
   const weights = expectedTensors(config);
   if (tensors.size === 0) return 'it has no tensors';
@@ -210,7 +221,7 @@ function faultOfTensors(
     if (type !== 'F16' && type !== 'F32') return `tensor ${quoted(name)} has the type ${type}, not F16 or F32`;
     const wanted =
       name === answerClassifierName
-        ? classifierShape(config, profile.layers, shape[0] ?? 0)
+        ? classifierShape(config, answerLayers(card), shape[0] ?? 0)
         : wantedShape(name, shape, tensors, weights, config);
     if (typeof wanted === 'string') return wanted;
     if (`${shape}` !== `${wanted}` || shape.includes(0)) {

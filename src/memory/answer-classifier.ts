@@ -13,7 +13,7 @@ import type { ModelConfig } from '../model/config.ts';
 import type { DenseTensor } from '../model/weights.ts';
 import { decidingScoring, type MemoryProfile } from './profile.ts';
 
-/** A classifier, and the memory layers whose values it looks at. */
+/** A classifier, and the layers whose values it looks at, whichever are memory layers. */
 export interface AnswerClassifier {
   readonly layers: readonly number[];
   /** `[networks, numbers of each]` */
@@ -31,24 +31,15 @@ export function classifierShape(
 
 /**
  * The classifier by which a profile keeps tokens; null for profiles that keep them by something else, or keep all.
- * @throws Memory3Error "usage" if the model has none, or one for other memory layers.
+ * @throws Memory3Error "usage" if the model has none.
  */
 export function classifierFor(
   { answerClassifier }: { readonly answerClassifier: AnswerClassifier | null },
-  profile: Pick<MemoryProfile, 'scoring' | 'layers' | 'keptTokens'>,
+  profile: Pick<MemoryProfile, 'scoring' | 'keptTokens'>,
 ): AnswerClassifier | null {
   if (decidingScoring(profile) !== 'answer-weighted') return null;
-  const { layers } = profile;
-  const remedy = 'Open an adapter that has one for these layers (to convert: --from), or choose another --scoring.';
-  if (answerClassifier === null) {
-    throw new Memory3Error('usage', 'This model has no classifier of answers, by which tokens would be kept.', {
-      remedy,
-    });
-  }
-  if (`${answerClassifier.layers}` === `${layers}`) return answerClassifier;
-  throw new Memory3Error(
-    'usage',
-    `The adapter's classifier of answers is for the memory layers ${answerClassifier.layers}, not for ${layers}.`,
-    { remedy },
-  );
+  if (answerClassifier !== null) return answerClassifier;
+  throw new Memory3Error('usage', 'This model has no classifier of answers, by which tokens would be kept.', {
+    remedy: 'Open an adapter that has one (to convert: --from), or choose another --scoring.',
+  });
 }

@@ -7,8 +7,9 @@ import { openFamily } from '../../test/support/families.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../test/support/temporary.ts';
 import { loraNames } from '../graph/parameters.ts';
 import type { ModelFile } from '../model/open.ts';
-import { openAdapter, writeAdapter } from './adapter.ts';
+import { answerClassifierName, openAdapter, writeAdapter } from './adapter.ts';
 import type { AdapterCard } from './adapter-card.ts';
+import { classifierShape } from './answer-classifier.ts';
 import { averageAdapters } from './average-adapters.ts';
 
 const matrix = 'model.layers.1.mlp.up_proj.weight';
@@ -67,6 +68,21 @@ describe('the mean of adapters', () => {
       { name: 'y', examples: 1, ...row },
     ]);
     assert.deepEqual([mean.card.name, mean.card.training], ['mean', 'a test']);
+  });
+
+  it('leaves out classifiers of answers, which are no mean of each other', async () => {
+    const profile = { keptTokens: 'all', scoring: 'answer-weighted', storage: 'int8' } as const;
+    const card = await cardFor(base, { profile: { ...profile, layers: [1] }, answerLayers: [0] });
+    const shape = classifierShape(base.config, [0], 1);
+    const tensors = randomTensors(base, [matrix], 2, 0.5);
+    tensors.set(answerClassifierName, { shape, data: new Float32Array(shape[1]).fill(1) });
+    const path = writeAdapter(join(folder.path, 'classified'), card, tensors, base.config);
+    await averageAdapters([path, path], base, options('unclassified'));
+    using mean = await openAdapter(join(folder.path, 'unclassified'), base);
+    assert.equal(mean.answerClassifier, null);
+    assert.deepEqual(mean.card.profile, { ...profile, layers: [1], scoring: 'received' });
+    assert.equal(mean.card.answerLayers, undefined);
+    assert.deepEqual(mean.changes.names, [matrix]);
   });
 
   it('is refused of what does not fit together, and nothing is written then', async () => {

@@ -5,12 +5,13 @@
  *   A = mean of A_i, B = mean of B_i
  *
  * The factors are averaged, not their products, which keeps the rank. That is near the mean of the products only where the
- * factors are alike, as those are of runs that went on from one adapter (`memory3 convert --from`).
+ * factors are alike, as those are of runs that went on from one adapter (`memory3 convert --from`). Classifiers of answers begin
+ * each on its own, and the mean of the models needs another: it is left out (`train/conversion/fit-answers.ts` fits one).
  */
 import { Memory3Error } from '../errors.ts';
 import type { ModelFile } from '../model/open.ts';
 import type { TensorToWrite } from '../model/safetensors-writer.ts';
-import { type Adapter, openAdapter, writeAdapter } from './adapter.ts';
+import { type Adapter, answerClassifierName, openAdapter, writeAdapter } from './adapter.ts';
 import type { AdapterCard } from './adapter-card.ts';
 
 export interface AverageOptions {
@@ -45,16 +46,26 @@ export async function averageAdapters(
   }
   const all = adapters.map(({ tensors }) => tensors());
   const mean = new Map<string, TensorToWrite>();
-  for (const name of new Set(all.flatMap((tensors) => [...tensors.keys()]))) {
+  const names = new Set(all.flatMap((tensors) => [...tensors.keys()]));
+  names.delete(answerClassifierName);
+  for (const name of names) {
     const same = all.map((tensors) => tensors.get(name));
     const shape = all[0]?.get(name)?.shape;
     const unfit = same.findIndex((tensor) => tensor === undefined || `${tensor.shape}` !== `${shape}`);
     if (unfit >= 0) throw unlike(first, adapters[unfit] as Adapter, `tensor "${name}"`);
     mean.set(name, meanOf(same as readonly TensorToWrite[]));
   }
+  const { answerLayers: _, profile, ...alike } = first.card;
+  const scoring = profile.scoring === 'answer-weighted' ? 'received' : profile.scoring;
   return writeAdapter(
     out,
-    { ...first.card, createdAt: new Date().toISOString(), data: dataOf(adapters), ...card },
+    {
+      ...alike,
+      profile: { ...profile, scoring },
+      createdAt: new Date().toISOString(),
+      data: dataOf(adapters),
+      ...card,
+    },
     mean,
     base.config,
   );

@@ -11,7 +11,6 @@ import {
   type MemoryProfile,
   memoryLayers,
   memoryProfileSchema,
-  type Scoring,
   scorings,
   storages,
 } from './profile.ts';
@@ -50,16 +49,10 @@ export function chooseProfile(
   return {
     layers,
     keptTokens: checked.keptTokens ?? defaults.keptTokens,
-    scoring: checked.scoring ?? scoringOf(layers, defaults),
+    scoring: checked.scoring ?? defaults.scoring,
     storage: checked.storage ?? defaults.storage,
     header: memoryHeader(tokenizer),
   };
-}
-
-/** An adapter's classifier of answers reads its own memory layers, so others keep tokens by attention received. */
-function scoringOf(layers: readonly number[], defaults: ProfileDefaults | typeof untrained): Scoring {
-  const isOther = `${layers}` !== `${defaults.layers}`;
-  return isOther && defaults.scoring === 'answer-weighted' ? untrained.scoring : defaults.scoring;
 }
 
 /** Token ids of the modified bos, "<bos>Reference:". */
@@ -87,7 +80,9 @@ export function profileIdentity(
   const last = layers.at(-1) as number;
   const contiguous = last - first === layers.length - 1;
   const chosenBy =
-    classifier === null ? [] : [createHash('sha256').update(bytesOf(classifier.weights.data)).digest('hex')];
+    classifier === null
+      ? []
+      : [classifier.layers, createHash('sha256').update(bytesOf(classifier.weights.data)).digest('hex')];
   const canonical = JSON.stringify([layers, keptTokens, scoring, storage, header, ...chosenBy]);
   return {
     name: `layers ${contiguous ? `${first}-${last}` : layers.join(',')}, ${keptTokens} tokens by ${scoring}, ${storage}`,

@@ -96,7 +96,7 @@ export class LanguageModel {
         fusedScores,
         layers,
         scoring,
-        ...(this.answerClassifier === null ? {} : { answerClassifier: this.answerClassifier.weights.data }),
+        ...(this.answerClassifier === null ? {} : { answerClassifier: this.answerClassifier }),
       }),
     );
   }

@@ -17,8 +17,9 @@ import { encodeReferences, writeMemories } from './writer.ts';
 
 const header: [number, ...number[]] = [0, 5, 9];
 const repeatPrompt = [7, 8, 11];
-/** A classifier of answers, whose weights differ. */
-const classifierOf = (config: ModelSource['config'], layers: readonly number[] = [0, 1]): AnswerClassifier => {
+/** A classifier of answers that sees two layers, and whose weights differ. */
+const classifierOf = (config: ModelSource['config']): AnswerClassifier => {
+  const layers = [0, 1];
   const shape = classifierShape(config, layers, 2);
   const data = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => 0.5 * Math.sin(3 * i + 1));
   return { layers, weights: { kind: 'dense', shape, data } };
@@ -56,9 +57,9 @@ function plainScores(model: ModelSource, body: readonly number[], { layers, scor
             repeated[j] = Math.max(repeated[j] as number, shares[header.length + j] as number);
         }
       }
-      const values = alone.filter((_, number) => layers.includes(number)).map((each) => each.values);
+      const values = alone.slice(0, 2).map((each) => each.values);
       const asked = plainAnswerProbabilities(
-        classifierOf(model.config, layers).weights.data,
+        classifierOf(model.config).weights.data,
         body.map((_, j) => values.flat().flatMap((ofHead) => ofHead[header.length + j] as number[])),
       );
       const norms = (layer.values[kvHead] as number[][]).slice(header.length).map((value) => Math.hypot(...value));
@@ -130,11 +131,15 @@ for (const family of ['llama', 'qwen3', 'qwen2', 'mistral-window']) {
       });
     }
 
-    for (const scoring of scorings.filter((each) => each !== 'random' && each !== 'summary')) {
+    const cases = scorings
+      .filter((each) => each !== 'random' && each !== 'summary')
+      .map((scoring): Pick<MemoryProfile, 'scoring' | 'layers'> => ({ scoring, layers: [0, 1] }));
+    // A classifier sees its own layers, whichever are memory layers.
+    for (const { scoring, layers } of [...cases, { scoring: 'answer-weighted', layers: [0] } as const]) {
       // Seen from the second copy, the first one is outside of a window of 8.
       if (scoring === 'reconstruction' && family === 'mistral-window') continue;
-      it(`scores and keeps by ${scoring}`, async () => {
-        const profile = profileOf({ scoring });
+      it(`scores and keeps by ${scoring} in layers ${layers}`, async () => {
+        const profile = profileOf({ scoring, layers });
         const expected = references.map(({ tokens }) => plainScores(source, tokens, profile));
         if (scoring !== 'value-norm') {
           for (const [index, { scores }] of (
@@ -228,17 +233,12 @@ describe('writing', () => {
     assert.notDeepEqual((await write(changed))[0], first);
   });
 
-  it('refuses to keep tokens by a classifier that the model does not have, or that is for other layers', async () => {
+  it('refuses to keep tokens by a classifier that the model does not have', async () => {
     using file = await openFamily('llama');
     await using device = new Device({ threads: 1 });
     const profile: MemoryProfile = { layers: [1], keptTokens: 4, scoring: 'answer-weighted', storage: 'f16', header };
     const without = new LanguageModel(file, device);
     await assert.rejects(writeMemories(without, profile, references), { code: 'usage', message: /no classifier/ });
-    const other = new LanguageModel(file, device, { answerClassifier: classifierOf(file.config) });
-    await assert.rejects(writeMemories(other, profile, references), {
-      code: 'usage',
-      message: /for the memory layers 0,1, not for 1/,
-    });
     // Where every token is kept none is chosen.
     assert.equal(
       (await writeMemories(without, { ...profile, keptTokens: 'all' }, references)).length,

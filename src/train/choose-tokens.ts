@@ -48,7 +48,7 @@ export async function chooseTokens(
         buildWriter(config, makeParameters, {
           ...options,
           ...{ layers, scoring, embeddings: 'looked-up' },
-          ...(classifier === null ? {} : { answerClassifier: classifier.weights.data }),
+          ...(classifier === null ? {} : { answerClassifier: classifier }),
         }),
       {
         [tokenInputNames.tokens]: integers([tokens.length], tokens),

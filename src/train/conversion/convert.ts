@@ -149,8 +149,11 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   request.onNotice?.(describeCut(request.run, options));
   if (!run.finished) return { run, path: null };
   const tensors = await adapterTensors(trainer);
-  if (classifier !== null) tensors.set(answerClassifierName, classifier.weights);
   const card = await cardOf(request, options, material);
+  if (classifier !== null) {
+    tensors.set(answerClassifierName, classifier.weights);
+    card.answerLayers = classifier.layers;
+  }
   return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
 }
 

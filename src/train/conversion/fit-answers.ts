@@ -193,7 +193,7 @@ export async function writeWithClassifier(
   { out, tensor, training }: { readonly out: string; readonly tensor: TensorToWrite; readonly training?: string },
 ): Promise<string> {
   using opened = await openAdapter(adapter, base);
-  const { card } = opened;
+  const { answerLayers: _, ...card } = opened.card;
   return writeAdapter(
     out,
     {

@@ -217,10 +217,13 @@ describe('fine-tuning', () => {
     const settings = { ...quick, steps: 1 };
     const options = { ...common, adapter, bank: common.bank as string };
     const run = join(folder.path, 'classified');
-    const { saved } = await fineTuneAnswers({ ...options, profile: { keptTokens: 'all' }, folder: run }, settings);
+    const profile = { keptTokens: 'all', layers: '0' } as const;
+    const { saved } = await fineTuneAnswers({ ...options, profile, folder: run }, settings);
     using file = await openModelFile(common.model as string);
     using tuned = await openAdapter(saved?.path as string, file);
     assert.equal(tuned.card.profile.scoring, 'answer-weighted');
+    assert.deepEqual(tuned.card.profile.layers, [0]);
+    assert.deepEqual(tuned.answerClassifier?.layers, [1]);
     assert.deepEqual(tuned.answerClassifier?.weights.shape, classifierShape(config, [1], 2));
     const losses = [];
     for (const profile of [

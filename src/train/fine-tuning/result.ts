@@ -69,6 +69,7 @@ export async function saveResult(run: string, tuned: FineTuned, card: ResultCard
   }
   const changes = loraScale === null ? differences(base, tensors) : stacked(tensors, loraScale, adapter);
   const { layers, keptTokens, scoring, storage } = profile;
+  const answerClassifier = adapter?.answerClassifier ?? null;
   const path = join(run, 'adapter');
   writeAdapter(
     path,
@@ -79,11 +80,12 @@ export async function saveResult(run: string, tuned: FineTuned, card: ResultCard
       base: { name: base.name, fingerprint: await base.fingerprint() },
       scale: loraScale ?? 1,
       profile: { layers: [layers[0] as number, ...layers.slice(1)], keptTokens, scoring, storage },
+      ...(answerClassifier === null ? {} : { answerLayers: [...answerClassifier.layers] }),
       matrixWidth: 8,
       ...card,
       data: [...(adapter?.card.data ?? []), ...card.data],
     },
-    withTensorsOf(adapter, changes, layers),
+    withTensorsOf(adapter, changes),
     base.config,
   );
   return { kind: 'adapter', path };
@@ -157,16 +159,10 @@ function columnsTogether(left: TensorToWrite, right: TensorToWrite): TensorToWri
 }
 
 /** The changes, and what of the adapter beneath is no change. */
-function withTensorsOf(
-  adapter: Adapter | null,
-  changes: Map<string, TensorToWrite>,
-  layers: readonly number[],
-): Tensors {
+function withTensorsOf(adapter: Adapter | null, changes: Map<string, TensorToWrite>): Tensors {
   const { summaryTokens = null, answerClassifier = null } = adapter ?? {};
   const result = new Map(changes);
   if (summaryTokens !== null) result.set(summaryTokensName, summaryTokens);
-  // It knows the values of its own layers only.
-  if (`${answerClassifier?.layers}` === `${layers}`)
-    result.set(answerClassifierName, answerClassifier?.weights as TensorToWrite);
+  if (answerClassifier !== null) result.set(answerClassifierName, answerClassifier.weights);
   return result;
 }
