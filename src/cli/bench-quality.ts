@@ -90,8 +90,7 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
     const keep = flags.keep ?? (isOne ? [keptTokens] : comparedCounts);
     const rows: QualityRow[] = [];
     const measuring = measureQuality(models, opened.tokenizer, sets, {
-      layers: choices,
-      kept: keep,
+      compared: choices.map((layers) => ({ layers, kept: keep })),
       references: flags.distractors.map((count) => count + 1),
       scoring,
       storage,

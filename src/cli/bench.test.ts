@@ -73,7 +73,8 @@ test('bench heads goes on with its log; bench layers measures the range that it 
   const place = { answers: [answer], answer_starts: [passage.indexOf(answer)] };
   const question = { id: 1, question: 'What?', context_id: 1, ...place };
   const questions = folder.write('questions.jsonl', `${JSON.stringify(question)}\n`);
-  const layers = bench('layers', '--contexts', contexts, '--questions', questions, '--survey', certain, ...common);
+  const sweep = ['layers', '--contexts', contexts, '--questions', questions, ...common];
+  const layers = bench(...sweep, '--survey', certain);
   assert.equal(layers.code, 0, layers.err);
   const decision = layers.lines.at(-1) as {
     kind: string;
@@ -83,6 +84,16 @@ test('bench heads goes on with its log; bench layers measures the range that it 
   assert.equal(decision.kind, 'decision');
   assert.ok(decision.chosen.layers.length > 0);
   assert.deepEqual(decision.candidates.map(({ choice }) => choice).sort(), ['all', 'first-half', 'middle']);
+
+  const fewer = bench(...sweep, '--fewer', '2', '--layers', 'all');
+  assert.equal(fewer.code, 0, fewer.err);
+  const report = fewer.lines.at(-1) as { kind: string; needed: { layer: number }[]; sizes: { kept: number }[] };
+  assert.equal(report.kind, 'fewer');
+  assert.deepEqual(report.needed.map(({ layer }) => layer).sort(), [...Array(config.layers).keys()]);
+  assert.deepEqual([report.sizes[0]?.kept, report.sizes.at(-1)?.kept], [2, 2 * config.layers]);
+  const idle = bench(...sweep, '--layers', 'all');
+  assert.equal(idle.code, 2);
+  assert.match(idle.err, /--fewer/);
 });
 
 test('bench speed measures another memory profile, its peak memory in a process of its own included', async () => {

@@ -133,9 +133,14 @@ export interface ProfileFlags {
 /** Flags that say which memories are written. */
 export function addProfileFlags(command: Command): Command {
   return addStorageFlags(
-    command
-      .option('--layers <choice>', 'memory layers: first-half, middle, last-half, all, last-N or numbers with commas')
-      .addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"')),
+    addLayersFlag(command).addOption(kept('--kept <n>', 'tokens kept of each reference, or "all"')),
+  );
+}
+
+export function addLayersFlag(command: Command): Command {
+  return command.option(
+    '--layers <choice>',
+    'memory layers: first-half, middle, last-half, all, last-N or numbers with commas',
   );
 }
 

@@ -12,7 +12,13 @@ import { type Random, seededRandom } from '../generate/sampling.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import { memoryLayers } from '../memory/profile.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
-import { measureQuality, type QualityOptions, type QualityRow, type QualitySet } from './quality.ts';
+import {
+  type ComparedLayers,
+  measureQuality,
+  type QualityOptions,
+  type QualityRow,
+  type QualitySet,
+} from './quality.ts';
 import { type Interval, isNoise, meanDifference } from './share.ts';
 
 export interface LayerCandidate {
@@ -45,9 +51,9 @@ export interface LayerDecision {
   readonly baselines: readonly QualityRow[];
 }
 
-export interface LayerSweepOptions extends Omit<QualityOptions, 'layers' | 'kept' | 'references' | 'onScores'> {
+export interface LayerSweepOptions extends Omit<QualityOptions, 'compared' | 'references' | 'onScores'> {
   /** Default every token, and 32. */
-  readonly kept?: QualityOptions['kept'];
+  readonly kept?: ComparedLayers['kept'];
   readonly onRow?: (row: QualityRow) => void;
   readonly signal?: AbortSignal;
 }
@@ -83,8 +89,7 @@ export async function chooseLayers(
   const models = { none: model, rag: model, memory: model };
   const measuring = measureQuality(models, tokenizer, sets, {
     ...options,
-    layers: candidates.map(({ choice }) => choice),
-    kept,
+    compared: candidates.map(({ choice }) => ({ layers: choice, kept })),
     references: [1],
     onScores: (row, scores) => scored.push({ row, nll: scores.map(({ nll }) => nll) }),
   });

@@ -36,8 +36,7 @@ it('measures likelihoods of answers in every mode, and the size of memories', as
   };
   const rows: QualityRow[] = [];
   const options = {
-    layers: ['all', 'last-1'],
-    kept: [2, 'all'] as const,
+    compared: ['all', 'last-1'].map((layers) => ({ layers, kept: [2, 'all'] as const })),
     references: [1, 2],
     scoring: 'received',
     storage: 'f16',
@@ -116,7 +115,8 @@ it('refuses questions with too few references or none at all, too long ones, and
   await using device = new Device({ threads: 1 });
   const model = new LanguageModel(file, device);
   const models = { none: model, rag: model, memory: model };
-  const options = { layers: ['all'], kept: [2], references: [5], scoring: 'received', storage: 'f16' } as const;
+  const compared = [{ layers: 'all', kept: [2] }];
+  const options = { compared, references: [5], scoring: 'received', storage: 'f16' } as const;
   const first = (some: QuestionItem[], changes = {}) =>
     measureQuality(models, tokenizer, [{ name: 'few', items: some }], {
       ...options,

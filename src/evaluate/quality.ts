@@ -59,9 +59,15 @@ export interface QualityModels {
   readonly memory: LanguageModel;
 }
 
-export interface QualityOptions {
-  readonly layers: readonly string[];
+/** A choice of memory layers, and the numbers of kept tokens that it is measured with. */
+export interface ComparedLayers {
+  /** As `memoryLayers` takes it. */
+  readonly layers: string;
   readonly kept: readonly (number | 'all')[];
+}
+
+export interface QualityOptions {
+  readonly compared: readonly ComparedLayers[];
   /** Numbers of references for each question, 1 being its own alone. */
   readonly references: readonly number[];
   readonly scoring: Scoring;
@@ -97,7 +103,7 @@ export async function* measureQuality(
     checkLengths(models, tokenizer, { name, items }, most);
   }
   const { scoring } = options;
-  for (const keptTokens of options.kept) {
+  for (const keptTokens of options.compared.flatMap(({ kept }) => kept)) {
     summaryTokensFor(models.memory, { scoring, keptTokens });
     classifierFor(models.memory, { scoring, keptTokens });
   }
@@ -116,8 +122,8 @@ export async function* measureQuality(
     yield* results.rows({ mode: 'rag', layers: null, kept: null, references }, measured);
   }
   await models.rag.releaseSessions();
-  for (const layers of options.layers) {
-    yield* measureMemories(models.memory, tokenizer, sets, layers, options, results);
+  for (const compared of options.compared) {
+    yield* measureMemories(models.memory, tokenizer, sets, compared, options, results);
     await models.memory.releaseSessions();
   }
 }
@@ -249,13 +255,13 @@ async function* measureMemories(
   model: LanguageModel,
   tokenizer: Tokenizer,
   sets: readonly QualitySet[],
-  layers: string,
+  { layers, kept: counts }: ComparedLayers,
   options: QualityOptions,
   results: Results,
 ): AsyncGenerator<QualityRow, void> {
   const { scoring, storage, header } = options;
   const chosen = memoryLayers(layers, model.config.layers);
-  const variants = options.kept.flatMap((kept) =>
+  const variants = counts.flatMap((kept) =>
     options.references.map((references) => ({
       key: { mode: 'memory', layers, kept, references } as const,
       profile: { layers: chosen, keptTokens: kept, scoring, storage, header } satisfies MemoryProfile,
