@@ -2,12 +2,18 @@
  * The memory bank as an interface: documents, their references, one vector and at most one explicit memory for each
  * reference. `sqlite.ts` implements it in one file; a distributed engine could do so later.
  */
+import type { MemoryProfile } from '../memory/profile.ts';
 
 /** What a bank's vectors and memories were computed with. A bank opened with another identity is refused. */
 export interface BankIdentity {
   /** Names for people, fingerprints (hex sha256) for comparison. */
   readonly model: { readonly name: string; readonly fingerprint: string };
-  readonly profile: { readonly name: string; readonly fingerprint: string };
+  readonly profile: {
+    readonly name: string;
+    readonly fingerprint: string;
+    /** What was chosen, so that whoever opens the bank need not say it again; banks without memories have none. */
+    readonly chosen?: Omit<MemoryProfile, 'header'> | undefined;
+  };
   readonly embedder: { readonly name: string; readonly fingerprint: string; readonly dimensions: number };
 }
 

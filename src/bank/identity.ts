@@ -1,12 +1,13 @@
 /** A bank's identity: stored as JSON, compared by fingerprint, refused in words. */
 import { z } from 'zod';
 import { Memory3Error } from '../errors.ts';
+import { memoryProfileSchema } from '../memory/profile.ts';
 import type { BankIdentity } from './bank.ts';
 
 const part = z.strictObject({ name: z.string(), fingerprint: z.string().min(1) });
 export const identitySchema = z.strictObject({
   model: part,
-  profile: part,
+  profile: part.extend({ chosen: memoryProfileSchema.omit({ header: true }).optional() }),
   embedder: part.extend({ dimensions: z.int().positive() }),
 });
 

@@ -69,6 +69,19 @@ export function openBank(name: string, options: OpenBankOptions): MemoryBank {
   return openSqliteBank(name, options);
 }
 
+/**
+ * What the bank at `name` was written with, whoever writes to it now; null if there is none.
+ * @throws Memory3Error like `openBank` for reading
+ */
+export function readIdentity(name: string): BankIdentity | null {
+  if (!existsSync(name)) return null;
+  return named(name, () => {
+    const bankPath = realPath(name);
+    using database = openForReading(bankPath);
+    return readState(new Tables(bankPath, database)).identity;
+  });
+}
+
 function openSqliteBank(name: string, options: OpenBankOptions): SqliteBank {
   return named(name, () => {
     const bankPath = realPath(name);

@@ -217,6 +217,9 @@ test('a bank from adding to removing: each command says in JSON what it did', as
   await ok('export', join(home, 'export.gz'));
   await ok('import', join(home, 'export.gz'), '--bank', 'copy');
   assert.equal((await ok('stats', 'copy'))[0]?.memories, 1);
+  await ok('rewrite', 'copy', '--layers', 'last-2', '--kept', '4');
+  const [few] = await ok(...question, '--bank', 'copy');
+  assert.equal(list(few, 'citations').length, 1, 'what the bank was written with need not be said again');
 
   assert.equal((await memory3(['remove', 'nobody'])).code, 3);
   assert.equal((await ok('remove', name))[0]?.removed, true);

@@ -77,10 +77,15 @@ test('documents become references and memories; interrupted it goes on where it 
 
   const events = await Array.fromAsync(rewriteLibrary({ bank: path, profile: { layers: 'last-2', keptTokens: 4 } }));
   assert.deepEqual(events[0]?.kind === 'rewrite' && events[0].changed, ['profile']);
-  await using rewritten = await openWorkspace({ bank: path, profile: { layers: 'last-2', keptTokens: 4 } });
+  // What it was written with need not be said again.
+  await using rewritten = await openWorkspace({ bank: path });
   const { references, memories } = rewritten.bank.stats();
   assert.equal(memories, references);
-  await assert.rejects(openWorkspace({ bank: path }), { code: 'mismatch' });
+  const { layers, keptTokens } = rewritten.profile;
+  assert.deepEqual([layers, keptTokens], [[28, 29], 4]);
+  for (const other of [{ profile: { keptTokens: 8 } }, { profile: { layers: 'all' } }, { adapter: null }] as const) {
+    await assert.rejects(openWorkspace({ bank: path, ...other }), { code: 'mismatch' });
+  }
 });
 
 test('what is skipped is reported and the others go on', async () => {

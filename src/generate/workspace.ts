@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { BankIdentity, MemoryBank } from '../bank/bank.ts';
 import { checkExists } from '../bank/open.ts';
 import { pendingFault } from '../bank/rewrite.ts';
-import { type OpenBankOptions, openBank } from '../bank/sqlite.ts';
+import { type OpenBankOptions, openBank, readIdentity } from '../bank/sqlite.ts';
 import { defaultEmbedder, defaultLanguageModel } from '../hub/catalogue.ts';
 import { fetchModel } from '../hub/fetch.ts';
 import { bankPath } from '../hub/home.ts';
@@ -29,7 +29,7 @@ import { MemoryRecall, type RecallOptions } from './recall.ts';
 export interface OpenModelOptions extends DeviceOptions, AdapterOptions {
   /** A known name, a path or `hf:owner/repository/file`; default SmolLM2-135M-Instruct. */
   readonly model?: string;
-  /** What differs from the adapter's memory profile, or from the default one. */
+  /** What differs from the memory profile of the bank that is opened, else from the adapter's, else from the default one. */
   readonly profile?: ProfileChoice;
 }
 
@@ -67,14 +67,21 @@ export interface Workspace extends OpenedModel, Answerer {
  * @throws Memory3Error "usage" for a profile with summary tokens or a classifier that the adapter does not have; whatever
  *   fetching and opening throw.
  */
-export async function openModel(options: OpenModelOptions = {}): Promise<OpenedModel> {
+export function openModel(options: OpenModelOptions = {}): Promise<OpenedModel> {
+  return openModelFor(null, options);
+}
+
+/** @param written what a bank was written with: where the model is the same, the rest of its profile is the default. */
+async function openModelFor(written: BankIdentity | null, options: OpenModelOptions): Promise<OpenedModel> {
   await using opening = new AsyncDisposableStack();
   const path = await fetchModel(options.model ?? defaultLanguageModel, options.fetch);
   const { file, adapter } = await openAdaptedModel(path, options);
   opening.use(file);
   const tokenizer = openTokenizer(file.tokenizerSource());
   const device = opening.use(new Device(options));
-  const profile = chooseProfile(file.config, tokenizer, options.profile, adapter?.card.profile);
+  const isSame = written !== null && written.model.fingerprint === (await file.fingerprint());
+  const defaults = (isSame ? written.profile.chosen : undefined) ?? adapter?.card.profile;
+  const profile = chooseProfile(file.config, tokenizer, options.profile, defaults);
   const summaryTokens = adapter?.summaryTokens ?? null;
   const answerClassifier = adapter?.answerClassifier ?? null;
   const model = new LanguageModel(file, device, { memoryLayers: profile.layers, summaryTokens, answerClassifier });
@@ -100,6 +107,7 @@ export async function identityOf(
 ): Promise<BankIdentity> {
   const fingerprint = await file.fingerprint();
   const summary = summaryTokenCount(profile);
+  const { header: _, ...chosen } = profile;
   return {
     model: {
       name: file.name,
@@ -107,13 +115,14 @@ export async function identityOf(
       fingerprint:
         summary === 0 ? fingerprint : createHash('sha256').update(`${fingerprint} ${summary} summary`).digest('hex'),
     },
-    profile: profileIdentity(profile, model),
+    profile: { ...profileIdentity(profile, model), chosen },
     embedder: { name: embedder.name, fingerprint: embedder.fingerprint, dimensions: embedder.dimensions },
   };
 }
 
 /**
- * Opens a model, an embedder and a bank that belong together.
+ * Opens a model, an embedder and a bank that belong together. What `profile` does not say is as in the bank, if it was written
+ * with the same model.
  * @throws Memory3Error "mismatch" if the bank was written with others, and whatever opening each of them throws.
  * @example
  * await using workspace = await openWorkspace({ bank: 'notes' });
@@ -124,7 +133,7 @@ export async function openWorkspace(options: WorkspaceOptions = {}): Promise<Wor
   // Before a model is fetched for nothing.
   if (options.bankMode !== 'write') checkExists(path);
   await using opening = new AsyncDisposableStack();
-  const opened = opening.use(await openModel(options));
+  const opened = opening.use(await openModelFor(readIdentity(path), options));
   const embedder = opening.use(
     await openEmbedder(options.embedder ?? defaultEmbedder, opened.model.device, options.fetch),
   );
