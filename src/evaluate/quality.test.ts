@@ -110,7 +110,7 @@ it('measures likelihoods of answers in every mode, and the size of memories', as
   assert.ok(bytes[0] < bytes[1] && bytes[2] < bytes[0] && bytes[3] < bytes[1]);
 });
 
-it('refuses questions with too few references or none at all, too long ones, and summary tokens that are not there', async () => {
+it('refuses questions with too few references or none at all, too long ones, layers and summary tokens that are not there', async () => {
   using file = await openFamily('llama');
   await using device = new Device({ threads: 1 });
   const model = new LanguageModel(file, device);
@@ -136,6 +136,8 @@ it('refuses questions with too few references or none at all, too long ones, and
     code: 'too-long',
     message: /question of few and its answer takes \d+ tokens, more than the 256/,
   });
+  const beyond = { references: [1], compared: [{ layers: '99', kept: [2] }] };
+  await assert.rejects(first(items, beyond), { code: 'usage', message: /"99" is no choice of memory layers/ });
   const summary = { references: [1], scoring: 'summary' };
   await assert.rejects(first(items, summary), { code: 'usage', message: /this model has none/ });
 });

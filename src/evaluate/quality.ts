@@ -85,8 +85,8 @@ export const qualityBatch = 16;
 
 /**
  * Measures every mode and profile on the same questions; rows come as they are finished.
- * @throws Memory3Error "usage" if a set has no questions or too few distractors, and for summary tokens of another number
- *   than the model has; "too-long" for a question that does not fit the model's context.
+ * @throws Memory3Error "usage" if a set has no questions or too few distractors, for layers, a classifier of answers or a
+ *   number of summary tokens that the model does not have; "too-long" for a question that does not fit the model's context.
  */
 export async function* measureQuality(
   models: QualityModels,
@@ -103,9 +103,12 @@ export async function* measureQuality(
     checkLengths(models, tokenizer, { name, items }, most);
   }
   const { scoring } = options;
-  for (const keptTokens of options.compared.flatMap(({ kept }) => kept)) {
-    summaryTokensFor(models.memory, { scoring, keptTokens });
-    classifierFor(models.memory, { scoring, keptTokens });
+  for (const { layers, kept } of options.compared) {
+    memoryLayers(layers, models.memory.config.layers);
+    for (const keptTokens of kept) {
+      summaryTokensFor(models.memory, { scoring, keptTokens });
+      classifierFor(models.memory, { scoring, keptTokens });
+    }
   }
   const results = new Results(sets, options);
   const none = models.none;

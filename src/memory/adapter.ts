@@ -196,8 +196,9 @@ function faultOfProfile(
   const { profile } = card;
   const isAscending = (layers: readonly number[]) =>
     layers.every((layer, i) => layer < config.layers && layer > (layers[i - 1] ?? -1));
-  if (!isAscending(profile.layers))
+  if (!isAscending(profile.layers)) {
     return `its memory layers, ${profile.layers}, are not ascending layers of the model`;
+  }
   if (!isAscending(answerLayers(card))) {
     return `the layers of its classifier of answers, ${answerLayers(card)}, are not ascending layers of the model`;
   }
