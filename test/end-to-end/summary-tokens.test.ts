@@ -63,7 +63,12 @@ describe('an adapter with summary tokens', () => {
       for await (const { kind } of addSources(workspace, [text])) assert.notEqual(kind, 'skipped');
     }
     assert.ok((await longest(received)) > 128 - summary, 'other profiles use the room');
-    await assert.rejects(openWorkspace(options), { code: 'mismatch', message: /20 tokens by summary/ });
+    {
+      await using workspace = await openWorkspace(options);
+      assert.equal(workspace.profile.scoring, 'received', 'as the bank, not as the adapter');
+    }
+    const bySummary = openWorkspace({ ...options, profile: { scoring: 'summary' } });
+    await assert.rejects(bySummary, { code: 'mismatch', message: /20 tokens by summary/ });
     for await (const { kind } of rewriteLibrary(options)) assert.notEqual(kind, 'skipped');
     assert.ok((await longest(options)) <= 128 - summary);
   });
