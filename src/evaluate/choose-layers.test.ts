@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { openFamily } from '../../test/support/families.ts';
-import { byteLevelMetadata } from '../../test/support/small-tokenizer.ts';
+import { smallQuestions, smallTokenizer } from '../../test/support/small-questions.ts';
 import { seededRandom } from '../generate/sampling.ts';
 import { LanguageModel } from '../memory/model.ts';
-import { tokenizerFromGguf } from '../model/tokenizer-gguf.ts';
 import { Device } from '../runtime/device.ts';
 import { chooseLayers, decide, layerCandidates, type MeasuredCandidate } from './choose-layers.ts';
 import type { QualityRow } from './quality.ts';
@@ -156,19 +155,8 @@ it('layers are chosen by the likelihoods of questions, with all tokens kept and 
   using file = await openFamily('llama');
   await using device = new Device({ threads: 1 });
   const model = new LanguageModel(file, device, { precision: 'f32' });
-  const whole = tokenizerFromGguf(byteLevelMetadata());
-  const encode = (text: string) => whole.encode(text).map((id) => id % 128);
-  const tokenizer = { ...whole, bosTokenId: 1, endTokenIds: [], encode };
-  const reference = { text: 'A BRIDGE OF 1887', start: 0, end: 16, tokens: encode('A BRIDGE OF 1887') };
-  const item = (question: string, answer: string) => ({
-    question,
-    answers: [answer] as [string],
-    references: [reference],
-  });
-  const sets = [
-    { name: 'first', items: [item('WHEN', '1887'), item('WHAT', 'A BRIDGE')] },
-    { name: 'second', items: [item('OF', '1887')] },
-  ];
+  const tokenizer = smallTokenizer;
+  const sets = smallQuestions;
   const seen: QualityRow[] = [];
   const candidates = layerCandidates(2);
   const decision = await chooseLayers(model, tokenizer, sets, candidates, {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { openFamily } from '../../test/support/families.ts';
-import { byteLevelMetadata } from '../../test/support/small-tokenizer.ts';
+import { smallQuestions, smallTokenizer } from '../../test/support/small-questions.ts';
 import { LanguageModel } from '../memory/model.ts';
-import { tokenizerFromGguf } from '../model/tokenizer-gguf.ts';
 import { Device } from '../runtime/device.ts';
 import { fewerLayers, sizesOf } from './fewer-layers.ts';
 import { measureQuality, type QualityRow } from './quality.ts';
@@ -29,16 +28,8 @@ describe('fewer memory layers', () => {
     using file = await openFamily('llama');
     await using device = new Device({ threads: 1 });
     const model = new LanguageModel(file, device, { precision: 'f32' });
-    const whole = tokenizerFromGguf(byteLevelMetadata());
-    const encode = (text: string) => whole.encode(text).map((id) => id % 128);
-    const tokenizer = { ...whole, bosTokenId: 1, endTokenIds: [], encode };
-    const text = 'A BRIDGE OF 1887';
-    const references = [{ text, start: 0, end: text.length, tokens: encode(text) }];
-    const item = (question: string, answer: string) => ({ question, answers: [answer] as [string], references });
-    const sets = [
-      { name: 'first', items: [item('WHEN', '1887'), item('WHAT', 'A BRIDGE')] },
-      { name: 'second', items: [item('OF', '1887')] },
-    ];
+    const tokenizer = smallTokenizer;
+    const sets = smallQuestions;
     const header: [number, ...number[]] = [1, 5];
     const own = { scoring: 'received', storage: 'f16', header, repeatPrompt: [], seed: 0 } as const;
     const seen: QualityRow[] = [];
