@@ -74,12 +74,17 @@ export function openBank(name: string, options: OpenBankOptions): MemoryBank {
  * @throws Memory3Error like `openBank` for reading
  */
 export function readIdentity(name: string): BankIdentity | null {
-  if (!existsSync(name)) return null;
-  return named(name, () => {
-    const bankPath = realPath(name);
-    using database = openForReading(bankPath);
-    return readState(new Tables(bankPath, database)).identity;
-  });
+  try {
+    return named(name, () => {
+      const bankPath = realPath(name);
+      using database = openForReading(bankPath);
+      return readState(new Tables(bankPath, database)).identity;
+    });
+  } catch (error) {
+    // The answer to the question: there is no file, or one whose writer was killed before it made a bank of it.
+    if (error instanceof Memory3Error && error.code === 'not-found') return null;
+    throw error;
+  }
 }
 
 function openSqliteBank(name: string, options: OpenBankOptions): SqliteBank {

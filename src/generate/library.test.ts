@@ -22,7 +22,8 @@ const outcomes = (events: readonly LibraryEvent[]) =>
 
 test('documents become references and memories; interrupted it goes on where it stopped', async () => {
   using folder = temporaryFolder();
-  const path = join(folder.path, 'bank.memory3');
+  // As a writer leaves it that is killed before it has made a bank of the file.
+  const path = folder.write('bank.memory3', '');
   const sources = [document('long', long), document('short', 'Wax is made by bees.')];
   {
     await using workspace = await openWorkspace({ bank: path, bankMode: 'write' });
