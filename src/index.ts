@@ -1,7 +1,7 @@
 /**
  * memory3: a local language model that knows your texts, by explicit memory (Memory³, arXiv 2407.01178).
  *
- * The library's front door. Everything that a command does is one of these functions.
+ * The library's front door. Everything that a command does is done by these functions.
  *
  * @example
  * import { answer, openWorkspace } from 'memory3';
@@ -29,7 +29,14 @@ export { type AdaptRequest, adapt, type DomainReport } from './evaluate/adapt/ad
 export { type BuildEvent, type BuildOptions, buildBank, finishedBank } from './evaluate/banks/build.ts';
 export { type BankPlan, type PlanOptions, planBank } from './evaluate/banks/plan.ts';
 export { chooseLayers, type LayerDecision, type LayerSweepOptions, layerCandidates } from './evaluate/choose-layers.ts';
-export { cheapestFormats, type KnowledgeCosts, knowledgeCosts, memoryShape } from './evaluate/cost.ts';
+export {
+  cheapestFormats,
+  type KnowledgeCosts,
+  knowledgeCosts,
+  memoryShape,
+  paperModel,
+  paperTrainingTokens,
+} from './evaluate/cost.ts';
 export { measureCosts } from './evaluate/cost-measured.ts';
 export { costPlot } from './evaluate/cost-plot.ts';
 export { type DialogueRequest, evaluateDialogues } from './evaluate/dialogue/dialogue.ts';
@@ -47,6 +54,7 @@ export {
   explainAnswer,
 } from './evaluate/explain.ts';
 export { type ExplanationPage, explanationPage } from './evaluate/explanation-page.ts';
+export { type FewerLayersOptions, type FewerLayersReport, fewerLayers } from './evaluate/fewer-layers.ts';
 export { type SurveyEvent, type SurveyOptions, surveyHeads, surveySequences } from './evaluate/head-survey.ts';
 export { readSplitQuestions } from './evaluate/held-out-questions.ts';
 export { type LikelihoodSpeedReport, measureLikelihoodSpeed } from './evaluate/likelihood-speed.ts';
@@ -108,6 +116,12 @@ export { search } from './retrieval/search.ts';
 export { Device, type DeviceOptions } from './runtime/device.ts';
 export { adapterTensors } from './train/adapter-tensors.ts';
 export { type ConversionOptions, type Converted, type ConvertRequest, convert } from './train/conversion/convert.ts';
+export {
+  type FitOptions,
+  type FittedClassifier,
+  fitAnswerClassifier,
+  writeWithClassifier,
+} from './train/conversion/fit-answers.ts';
 export { type ReaderOptions, readDocuments, type TextDocument } from './train/data/readers.ts';
 export {
   type FineTuningOptions,

@@ -39,7 +39,8 @@ export function describeCard(card: AdapterCard): string {
   const facts = [
     ['base model', `${base.name} (sha256 ${base.fingerprint})`],
     ['memory layers', profile.layers.join(', ')],
-    ['tokens kept', `${profile.keptTokens}, by ${profile.scoring}, stored as ${profile.storage}`],
+    ['scale', card.scale],
+    ['tokens kept', `${keptWords(profile)}, stored as ${profile.storage}`],
     ['merged matrices', card.matrixWidth === 'file' ? "in the file's own blocks" : 'in 8 bits'],
     ['licence', card.licence],
     ['made', `${card.createdAt}, by \`${card.training}\``],
@@ -62,6 +63,13 @@ export function describeCard(card: AdapterCard): string {
         ]),
   ];
   return `${sections.join('\n\n')}\n`;
+}
+
+/** Where all are kept the scoring chooses nothing, but it does where somebody asks for fewer. */
+function keptWords({ keptTokens, scoring }: ProfileDefaults): string {
+  return keptTokens === 'all'
+    ? `all, and where fewer are asked for those by ${scoring}`
+    : `${keptTokens}, by ${scoring}`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {

@@ -101,7 +101,7 @@ describe('the results page', () => {
     assert.match(difference as string, /^-12\.5 \(-\d+\.\d to \+\d\.\d\), within noise$/);
     assert.match(
       page,
-      /The converted model with five memories: than without it is better in 2 of 3 tasks, worse in 0, within noise in 1 \(on average \+25\.0 points, \+\d+\.\d to \+\d+\.\d: better\); than with five references as text it is better in 2 of 3/,
+      /The converted model with five memories: compared with no references it is better in 2 of 3 tasks, worse in 0, within noise in 1 \(on average \+25\.0 points, \+\d+\.\d to \+\d+\.\d: better\); compared with five references as text it is better in 2 of 3/,
     );
     assert.doesNotMatch(page, /The base model with/);
     assert.doesNotMatch(page, /converted, none against base/);
@@ -215,7 +215,7 @@ describe('the results page', () => {
     assert.match(easy.join(), /^arc_easy,20,–,25\.0 ± .*,75\.0 ± .*,–,100\.0 ± 0\.0$/);
     assert.match(
       page,
-      /"no filter" than "above 2\/3 left out": better in 1 of 1 task, worse in 0, within noise in 0 \(on average \+25\.0 points/,
+      /Compared with "above 2\/3 left out", "no filter" is better in 1 of 1 task, worse in 0, within noise in 0 \(on average \+25\.0 points/,
     );
   });
 

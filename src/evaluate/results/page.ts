@@ -66,7 +66,7 @@ function legend({ measured }: Results): string[] {
   return [
     measured === null ? 'Nothing is measured yet.' : `Measured last on ${measured}.`,
     `Shares are in percent, ± half of the 95 % interval (bootstrap over items; none for fewer than ${fewestPairs} items, and ± 0.0 where all items came out alike). A cell that has not all items of its row says how many; ${dash} is not measured.`,
-    `Differences are over the items that both have, resampled in pairs, with the 95 % interval; "within noise" means that it holds 0, or that a task has fewer than ${fewestPairs} items. In a mean each task counts the same; perplexities are in none.`,
+    `Differences are over the items that both have, resampled in pairs, with the 95 % interval; "within noise" means that it holds 0, or that a task has fewer than ${fewestPairs} items. In a mean each task counts the same; perplexities are in no mean, but count among better, worse and within noise.`,
     'Bold is a mode of the converted model that is better than all its others beyond noise, own passages aside.',
     '"Answer recalled": in how many items one of the recalled references holds a right answer, by chance too, where answers are texts. Below the comparisons the items are told apart by that, all tasks together, each item counting the same.',
   ];

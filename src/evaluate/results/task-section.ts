@@ -121,7 +121,8 @@ export function overlapSection(part: OverlapPart, { runs }: Results): string {
     .map(({ words, column }) => ({ words, compared: compareColumns(column, paper, rows) }))
     .filter(({ compared }) => tasksOf(compared) > 0)
     .map(
-      ({ words, compared }) => `"${words}" than "${usualWords}": ${verdictWords(compared)}${averageWords(compared)}.`,
+      ({ words, compared }) =>
+        `Compared with "${usualWords}", "${words}" is ${verdictWords(compared)}${averageWords(compared)}.`,
     );
   return sectionOf(part, states, table, says.join(' '));
 }
@@ -263,14 +264,14 @@ function modelSentences(
 ): string {
   const memory = of(model, 'memory:5');
   const others = [
-    { words: 'without', other: 'none' },
-    { words: 'with five references as text', other: 'rag:5' },
+    { words: 'no references', other: 'none' },
+    { words: 'five references as text', other: 'rag:5' },
   ];
   const said = others
     .filter(({ other }) => modes.includes(other))
     .map(({ words, other }) => ({ words, compared: compareColumns(memory, of(model, other), rows) }))
     .filter(({ compared }) => tasksOf(compared) > 0)
-    .map(({ words, compared }) => `than ${words} it is ${verdictWords(compared)}${averageWords(compared)}`);
+    .map(({ words, compared }) => `compared with ${words} it is ${verdictWords(compared)}${averageWords(compared)}`);
   return said.length === 0 ? '' : `The ${model} model with five memories: ${said.join('; ')}.`;
 }
 
