@@ -12,6 +12,7 @@ test('convert refuses numbers of kept tokens where something else decides them',
     [['--summary-tokens', '4', '--scoring', 'random'], /cannot be used with option '--scoring/],
     [['--mode', 'rag', '--learn', '8'], /--learn: with --mode rag no memories are trained\.\n.*--mode memory/],
     [['--mode', 'none', '--summary-tokens', '4'], /--summary-tokens: with --mode none/],
+    [['--scoring', 'answer-weighted'], /--scoring answer-weighted: .*none is named\.\n.*--from/],
   ];
   for (const [flags, message] of cases) {
     const args = ['convert', '--data', 'nowhere', '--run', 'nowhere', '--out', 'nowhere', '--offline', ...flags];

@@ -2,10 +2,12 @@
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { Memory3Error } from '../errors.ts';
 import { measureLayers } from '../evaluate/measure-layers.ts';
 import { openModel } from '../generate/workspace.ts';
 import { defaultLanguageModel } from '../hub/catalogue.ts';
 import { readJsonLines } from '../json-lines.ts';
+import { readAdapterCard } from '../memory/adapter.ts';
 import { adapterCardSchema } from '../memory/adapter-card.ts';
 import { conversionSchema, convert } from '../train/conversion/convert.ts';
 import { type FittedClassifier, fitAnswerClassifier, writeWithClassifier } from '../train/conversion/fit-answers.ts';
@@ -60,7 +62,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
     .option('--name <name>', 'name of the adapter (default: that of its folder)')
     .option(
       '--from <adapter>',
-      'an adapter that training goes on from, with a fresh optimiser; its classifier may choose the tokens',
+      'an adapter that training goes on from, with a fresh optimiser and by default its layers; its classifier may choose the tokens',
     )
     .addOption(
       checked('--mode <mode>', `how contexts get references: ${referenceModes.join(', ')}`, shape.mode).default(
@@ -97,20 +99,31 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       const why = `with --mode ${flags.mode} no memories are trained`;
       refuseIdle(command, ['learn', 'summaryTokens'], why, 'train with --mode memory');
     }
+    if (flags.scoring === 'answer-weighted' && flags.from === undefined) {
+      throw new Memory3Error(
+        'usage',
+        '--scoring answer-weighted: tokens are chosen by the classifier of an adapter, and none is named.',
+        {
+          remedy: 'Name the adapter that training goes on from (--from). A new adapter gets its classifier at the end.',
+        },
+      );
+    }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     const { data, run, out, mode, learn, steps, rate, rank, references, contexts, summaryTokens, seed } = flags;
     const results =
       flags.results === undefined ? [] : readJsonLines(flags.results, adapterCardSchema.shape.results.element);
     using fetching = showFetching(terminal, signal, flags.offline);
-    await using opened = await openModel({ ...modelOptions(flags), model, adapter: null, fetch: fetching.options });
-    const profile =
-      flags.layers === undefined
-        ? {
-            ...opened.profile,
-            layers: [...(await measureLayers(opened, { data, folder: run, signal, onNotice: terminal.notice }))],
-          }
-        : opened.profile;
+    // The classifier is of the adapter that training goes on from; the bare model that is opened here has none.
+    const { scoring, ...others } = flags;
+    const bare = modelOptions(scoring === 'answer-weighted' ? others : flags);
+    await using opened = await openModel({ ...bare, model, adapter: null, fetch: fetching.options });
+    const layersFor = async (): Promise<readonly number[]> => {
+      if (flags.layers !== undefined || mode !== 'memory') return opened.profile.layers;
+      if (flags.from !== undefined) return readAdapterCard(flags.from).profile.layers;
+      return await measureLayers(opened, { data, folder: run, signal, onNotice: terminal.notice });
+    };
+    const profile = { ...opened.profile, ...definedOnly({ scoring }), layers: [...(await layersFor())] };
     await opened.model.releaseSessions();
     const options = {
       ...{ mode, learn, steps, rank, references, contexts, summaryTokens, seed },

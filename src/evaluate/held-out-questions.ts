@@ -2,9 +2,9 @@
 import { Memory3Error } from '../errors.ts';
 import type { Random } from '../generate/sampling.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
-import { shuffle } from '../train/conversion/draw.ts';
 import { type PassageExample, readExamples, type Split } from '../train/conversion/examples.ts';
 import type { QuestionSetName } from '../train/conversion/question-sets.ts';
+import { shuffle } from '../train/draw.ts';
 import { qualityBatch } from './quality.ts';
 import type { QuestionOptions, QuestionSet } from './questions.ts';
 

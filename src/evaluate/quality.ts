@@ -19,7 +19,7 @@ import { type MemoryProfile, memoryLayers, referenceTokens, type Scoring } from 
 import { type EncodedReference, encodeReferences, keepTokens, summaryTokensFor } from '../memory/writer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
-import { shuffle } from '../train/conversion/draw.ts';
+import { shuffle } from '../train/draw.ts';
 import type { QuestionItem } from './questions.ts';
 import { type ItemScore, longestReading, scoreItems } from './score-items.ts';
 import { type Share, shareOfGain } from './share.ts';

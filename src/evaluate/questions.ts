@@ -10,7 +10,7 @@ import { Memory3Error } from '../errors.ts';
 import { readJsonLines } from '../json-lines.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { type Chunk, cutIntoChunks } from '../retrieval/chunks.ts';
-import { pick, shuffle } from '../train/conversion/draw.ts';
+import { pick, shuffle } from '../train/draw.ts';
 
 const contextSchema = z.object({ context_id: z.union([z.string(), z.number()]), text: z.string().min(1) });
 const questionSchema = z.object({

@@ -9,11 +9,16 @@ const readLimit = 1 << 30;
 export class BinaryFile implements Disposable {
   readonly path: string;
   readonly size: number;
+  readonly #remedy: string;
   #descriptor: number | undefined;
 
-  /** @throws Memory3Error "not-found", "usage" (a folder) or "disk" (no permission). */
-  constructor(path: string) {
+  /**
+   * @param remedy what to do if it is damaged; by default it was fetched
+   * @throws Memory3Error "not-found", "usage" (a folder) or "disk" (no permission).
+   */
+  constructor(path: string, remedy = `Fetch ${path} again.`) {
     this.path = path;
+    this.#remedy = remedy;
     try {
       this.#descriptor = openSync(path, 'r');
     } catch (cause) {
@@ -81,7 +86,7 @@ export class BinaryFile implements Disposable {
   /** An error about this file's bytes. */
   damaged(fault: string, cause?: unknown): Memory3Error {
     return new Memory3Error('damaged', `${basename(this.path)} is damaged: ${fault}.`, {
-      remedy: `Fetch ${this.path} again.`,
+      remedy: this.#remedy,
       cause,
     });
   }
@@ -96,10 +101,15 @@ export class BinaryFile implements Disposable {
  * A whole text file, with the error that its faults are thrown as.
  *
  * @param longest in bytes
+ * @param remedy what to do if it is damaged; by default it was fetched
  * @throws Memory3Error "damaged" if it is longer or not valid UTF-8; "not-found"
  */
-export function readTextFile(path: string, longest: number): { text: string; damaged: BinaryFile['damaged'] } {
-  using file = new BinaryFile(path);
+export function readTextFile(
+  path: string,
+  longest: number,
+  remedy?: string,
+): { text: string; damaged: BinaryFile['damaged'] } {
+  using file = new BinaryFile(path, remedy);
   const damaged = file.damaged.bind(file);
   if (file.size > longest) throw damaged(`it has ${file.size} bytes; more than ${longest} are not believable`);
   try {

@@ -51,10 +51,11 @@ export interface SafetensorsFile extends TensorFile {
 /**
  * Opens a safetensors file and reads its header.
  *
+ * @param remedy what to do if it is damaged; by default it was fetched
  * @throws Memory3Error "damaged" naming the fault and its tensor; "not-found".
  */
-export function openSafetensors(path: string): SafetensorsFile {
-  const file = new BinaryFile(path);
+export function openSafetensors(path: string, remedy?: string): SafetensorsFile {
+  const file = new BinaryFile(path, remedy);
   try {
     const { header, dataStart } = readHeader(file);
     const tensors = new Map<string, StoredTensor>();

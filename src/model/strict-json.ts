@@ -2,15 +2,21 @@
 import { messageOf } from '../errors.ts';
 import { quoted } from './binary-file.ts';
 
-const limits = { depth: 32, separators: 1 << 17 };
+const deepest = 32;
+const mostEntries = 1 << 17;
 
 /**
  * Parses JSON text.
  *
  * @param fault makes the error for what is wrong: it gets the fault, and the parser's own error if there is one
+ * @param entries most values that are believable
  */
-export function parseStrictJson(text: string, fault: (what: string, cause?: unknown) => Error): unknown {
-  checkKeys(text, fault);
+export function parseStrictJson(
+  text: string,
+  fault: (what: string, cause?: unknown) => Error,
+  entries = mostEntries,
+): unknown {
+  checkKeys(text, fault, entries);
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -19,14 +25,14 @@ export function parseStrictJson(text: string, fault: (what: string, cause?: unkn
 }
 
 /** Finds the keys without building anything; text that is no JSON passes here and fails in the parser. */
-function checkKeys(text: string, fault: (what: string) => Error): void {
+function checkKeys(text: string, fault: (what: string) => Error, entries: number): void {
   const open: (Set<string> | undefined)[] = [];
   let separators = 0;
   for (let at = 0; at < text.length; at++) {
     const character = text[at];
     if (character === '{' || character === '[') {
       open.push(character === '{' ? new Set() : undefined);
-      if (open.length > limits.depth) throw fault(`its JSON is nested more than ${limits.depth} deep`);
+      if (open.length > deepest) throw fault(`its JSON is nested more than ${deepest} deep`);
       separators++;
     } else if (character === '}' || character === ']') open.pop();
     else if (character === ',') separators++;
@@ -35,7 +41,7 @@ function checkKeys(text: string, fault: (what: string) => Error): void {
       if (isKey(text, end)) addKey(open.at(-1), text.slice(at, end), fault);
       at = end - 1;
     }
-    if (separators > limits.separators) throw fault(`its JSON has more than ${limits.separators} entries`);
+    if (separators > entries) throw fault(`its JSON has more than ${entries} entries`);
   }
 }
 

@@ -57,6 +57,11 @@ export interface BatchMemory {
   readonly chosen?: readonly (readonly (readonly number[])[])[];
 }
 
+/** Tokens of its own text that a model can read; memories take the first positions. */
+export function roomFor({ contextLength }: { readonly contextLength: number }, memory: boolean): number {
+  return contextLength - (memory ? referenceTokens : 0);
+}
+
 /** Inputs of a graph, and what they weigh. */
 export interface BatchInputs {
   readonly inputs: Record<string, TensorData>;

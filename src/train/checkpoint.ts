@@ -16,6 +16,8 @@ import { lossHistorySchema } from './divergence.ts';
 import type { TrainingState } from './trainable.ts';
 
 const format = 'memory3 checkpoint 1';
+/** Of a damaged one; a run passes it over by itself. */
+const remedy = 'Restore it from a copy; a run goes on from the one before.';
 
 const natural = z.int().nonnegative();
 
@@ -65,7 +67,7 @@ export function writeCheckpoint(path: string, { progress, state }: Checkpoint): 
 
 /** @throws Memory3Error "damaged" naming the fault; "not-found"; "disk" */
 export function readCheckpoint(path: string): Checkpoint {
-  using file = openSafetensors(path);
+  using file = openSafetensors(path, remedy);
   if (file.metadata.get('format') !== format) throw damaged(path, `it is not marked as "${format}"`);
   const tensors = new Map<string, TensorToWrite>();
   for (const tensor of file.tensors.values()) {
@@ -84,7 +86,7 @@ export function readCheckpoint(path: string): Checkpoint {
 
 /** How far the run was, from the header alone: nothing is held against the checksum. @throws like `readCheckpoint` */
 export function readProgress(path: string): Progress {
-  using file = openSafetensors(path);
+  using file = openSafetensors(path, remedy);
   return progressOf(path, file);
 }
 
@@ -123,5 +125,5 @@ function checksumOf(
 }
 
 function damaged(path: string, fault: string): Memory3Error {
-  return new Memory3Error('damaged', `The checkpoint ${path} is damaged: ${fault}.`);
+  return new Memory3Error('damaged', `The checkpoint ${path} is damaged: ${fault}.`, { remedy });
 }

@@ -180,11 +180,6 @@ export class ModelTrainer implements AsyncDisposable {
     return this.#lora ?? null;
   }
 
-  /** Numbers that are trained. */
-  get trainedCount(): number {
-    return this.trained.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
-  }
-
   /** Forward and backward of one batch under cross-entropy; its gradient is added to those since the last update. */
   async accumulate(batch: TrainingBatch, memory?: BatchMemory): Promise<BatchResult> {
     const { inputs, weight, tokens } = batchInputs(this.config, batch, memory);

@@ -14,7 +14,7 @@
  * interruption or the end; a run that diverges goes back to regular ones only, so that an interruption changes nothing
  * about its course.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Change, differences, inWords } from '../differences.ts';
@@ -106,11 +106,34 @@ export function openRunFolder(
   const unfinished = names.filter((name) => name.endsWith('.unfinished'));
   // Files, and the folder of a model.
   for (const name of unfinished) onDisk(path, () => rmSync(join(path, name), { recursive: true }));
+  const { now, changed } = checkRunFolder(path, { settings, config }, mayChange);
+  if (changed === null || changed.length > 0) {
+    onDisk(path, () => replaceFile(path, 'config.json', `${JSON.stringify({ format, ...now }, null, 2)}\n`));
+  }
+  const log = opened.use(openRunLog(join(path, 'log.jsonl'), join(path, 'log-discarded.jsonl')));
+  const closing = opened.move();
+  return {
+    path,
+    log,
+    changed: changed ?? [],
+    ...checkpointsIn(path, settings, log),
+    [Symbol.dispose]: () => closing.dispose(),
+  };
+}
+
+/**
+ * What is no longer as it was when the run in a folder was begun; null if there is none yet. Needs no lock.
+ * @throws Memory3Error "mismatch", "damaged" and "disk" as `openRunFolder`
+ */
+export function checkRunFolder(
+  path: string,
+  { settings, config }: { readonly settings: RunSettings; readonly config: Readonly<Record<string, unknown>> },
+  mayChange: readonly string[],
+): { readonly now: RunConfig; readonly changed: readonly Change[] | null } {
   const now: RunConfig = { settings, config: checkOptions(configSchema, config) };
-  let changed: readonly Change[] = [];
-  if (names.includes('config.json')) {
-    changed = changesOf(path, readRunConfig(path), now, mayChange);
-  } else if (names.some((name) => name === 'log.jsonl' || name.endsWith('.safetensors'))) {
+  const names = onDisk(path, () => (existsSync(path) ? readdirSync(path) : []));
+  if (names.includes('config.json')) return { now, changed: changesOf(path, readRunConfig(path), now, mayChange) };
+  if (names.some((name) => name === 'log.jsonl' || name.endsWith('.safetensors'))) {
     throw new Memory3Error(
       'mismatch',
       `${path} holds no run: it has no config.json, but files that a run would write.`,
@@ -119,18 +142,17 @@ export function openRunFolder(
       },
     );
   }
-  if (changed.length > 0 || !names.includes('config.json')) {
-    onDisk(path, () => replaceFile(path, 'config.json', `${JSON.stringify({ format, ...now }, null, 2)}\n`));
-  }
-  const log = opened.use(openRunLog(join(path, 'log.jsonl'), join(path, 'log-discarded.jsonl')));
-  const closing = opened.move();
-  return { path, log, changed, ...checkpointsIn(path, settings, log), [Symbol.dispose]: () => closing.dispose() };
+  return { now, changed: null };
 }
 
 /** The configuration of a run. @throws Memory3Error "not-found"; "mismatch" if it is another program's; "damaged" */
 export function readRunConfig(path: string): RunConfig {
   const file = join(path, 'config.json');
-  const { text, damaged } = readTextFile(file, longestConfig);
+  const { text, damaged } = readTextFile(
+    file,
+    longestConfig,
+    'Restore it from a copy, or begin a run in another folder.',
+  );
   const parsed = configFileSchema.safeParse(parseStrictJson(text, damaged));
   if (!parsed.success) throw new Memory3Error('mismatch', `${file} is no run's: ${faultsOf(parsed.error)}.`);
   const { settings, config } = parsed.data;

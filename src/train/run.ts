@@ -15,7 +15,7 @@ import { checkOptions, Memory3Error } from '../errors.ts';
 import { brokenTensor, type Checkpoint, type Progress } from './checkpoint.ts';
 import { judge, noLosses } from './divergence.ts';
 import type { LoggedEvent, RunEvent } from './log.ts';
-import { openRunFolder, type RunFolder, type RunSettings, runSettingsSchema } from './run-folder.ts';
+import { checkRunFolder, openRunFolder, type RunFolder, type RunSettings, runSettingsSchema } from './run-folder.ts';
 import { learningRate } from './schedule.ts';
 import type { Trainable, TrainingState } from './trainable.ts';
 
@@ -27,6 +27,11 @@ export interface RunOptions extends z.input<typeof runSettingsSchema> {
   readonly config: Readonly<Record<string, unknown>>;
   /** Fields of `config` that may change all the same: "threads", "data.workers". */
   readonly mayChange?: readonly string[];
+  /**
+   * Saves what the run has made, once all steps are done, also when this call finds them done. The folder is locked
+   * meanwhile.
+   */
+  readonly saveResult?: (result: RunResult) => Promise<void>;
   /** Ends the run after the step under way, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: RunEvent) => void;
@@ -70,13 +75,24 @@ const beginning: Progress = {
  *   });
  */
 export async function runTraining(trainable: Trainable, options: RunOptions): Promise<RunResult> {
-  const { folder: path, config, mayChange = [], signal, onEvent, ...rest } = options;
+  const { folder: path, config, mayChange = [], saveResult, signal, onEvent, ...rest } = options;
   const settings = checkOptions(runSettingsSchema, rest);
   using folder = openRunFolder(path, { settings, config }, mayChange);
   const run = new Run(trainable, folder, settings, onEvent ?? (() => {}));
   await run.start();
   while (!run.finished && signal?.aborted !== true) await run.advance();
-  return await run.end();
+  const result = await run.end();
+  if (result.finished) await saveResult?.(result);
+  return result;
+}
+
+/**
+ * Refuses a folder in which `runTraining` with these options could not begin or go on, before anything dear is done for it.
+ * @throws Memory3Error "mismatch"; "usage"; "damaged"; "disk"
+ */
+export function checkRun(options: Omit<RunOptions, 'saveResult' | 'signal' | 'onEvent'>): void {
+  const { folder, config, mayChange = [], ...rest } = options;
+  checkRunFolder(folder, { settings: checkOptions(runSettingsSchema, rest), config }, mayChange);
 }
 
 /** What went wrong, and when. */

@@ -12,7 +12,7 @@ import { Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { bodyTokens, type Chunk, cutIntoChunks } from '../../retrieval/chunks.ts';
-import { shuffle } from '../../train/conversion/draw.ts';
+import { shuffle } from '../../train/draw.ts';
 import type { Domain, DomainDocument, DomainQuestion } from './domain.ts';
 
 /** A document as its references, one behind the other. */

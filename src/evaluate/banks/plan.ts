@@ -132,7 +132,11 @@ function recordPath(bank: string): string {
 export function readBankRecord(bank: string): BankRecord | null {
   const path = recordPath(bank);
   if (!existsSync(path)) return null;
-  const { text, damaged } = readTextFile(path, longestRecord);
+  const { text, damaged } = readTextFile(
+    path,
+    longestRecord,
+    'Restore it from a copy, or remove the bank and it to build both anew.',
+  );
   const parsed = recordSchema.safeParse(parseStrictJson(text, damaged));
   if (!parsed.success) throw damaged(z.prettifyError(parsed.error));
   return parsed.data;

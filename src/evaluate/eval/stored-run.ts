@@ -18,6 +18,8 @@ import { type ItemRecord, recordSchema } from './records.ts';
 const longestConfig = 1 << 22;
 const longestExamples = 1 << 27;
 const natural = z.int().nonnegative();
+/** Of a damaged file. */
+const remedy = 'Restore it from a copy, or evaluate into another folder.';
 
 /** What is read of a config.json; whatever else there is takes part in comparisons. */
 const configSchema = z.looseObject({
@@ -76,7 +78,7 @@ export function readStoredRun(path: string): StoredRun {
       remedy: 'Name the folder that memory3 eval --run was given.',
     });
   }
-  const { text, damaged } = readTextFile(file, longestConfig);
+  const { text, damaged } = readTextFile(file, longestConfig, remedy);
   const head = fileSchema.safeParse(parseStrictJson(text, damaged));
   if (!head.success || head.data.format !== evaluationFormat) {
     const found = head.success ? `its format is "${head.data.format}"` : faultsOf(head.error);
@@ -116,7 +118,7 @@ export function readStoredDetails(path: string): StoredDetails {
 }
 
 function readExamples(file: string): TaskExamples[] {
-  const { text, damaged } = readTextFile(file, longestExamples);
+  const { text, damaged } = readTextFile(file, longestExamples, remedy);
   const parsed = z.array(taskExamplesSchema).safeParse(parseStrictJson(text, damaged));
   if (parsed.success) return parsed.data;
   throw damaged(faultsOf(parsed.error));

@@ -58,7 +58,7 @@ export type StoredThroughput = z.output<typeof storedSchema>;
 export function readThroughput(folder: string): StoredThroughput | null {
   const path = join(folder, fileName);
   if (!existsSync(path)) return null;
-  const { text, damaged } = readTextFile(path, longestFile);
+  const { text, damaged } = readTextFile(path, longestFile, 'Restore it from a copy, or remove it to measure anew.');
   const parsed = storedSchema.safeParse(parseStrictJson(text, damaged));
   if (!parsed.success) throw damaged(faultsOf(parsed.error));
   return parsed.data;

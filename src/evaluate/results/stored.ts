@@ -48,7 +48,7 @@ export function readResults(folder: string, plan: ResultsPlan, kept: string): Re
 function readDate(folder: string): string | null {
   const path = join(folder, fileName);
   if (!existsSync(path)) return null;
-  const { text, damaged } = readTextFile(path, 1 << 16);
+  const { text, damaged } = readTextFile(path, 1 << 16, 'Restore it from a copy, or remove it.');
   const parsed = schema.safeParse(parseStrictJson(text, damaged));
   if (!parsed.success) throw damaged(faultsOf(parsed.error));
   return parsed.data.measured;

@@ -13,7 +13,7 @@ import type { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import { readJsonLines } from '../../json-lines.ts';
-import { shuffle } from '../../train/conversion/draw.ts';
+import { shuffle } from '../../train/draw.ts';
 
 interface AnyForm {
   /** What references are searched with: the question, without the prompt's words. */

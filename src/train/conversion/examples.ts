@@ -22,8 +22,7 @@ export interface PassageExample {
 }
 
 /** Either what is trained on or what is measured on; never both. */
-export const splits = ['training', 'held-out'] as const;
-export type Split = (typeof splits)[number];
+export type Split = 'training' | 'held-out';
 
 export interface ExampleOptions {
   /** Longest body of a reference: 128 less the header's tokens. */

@@ -21,7 +21,7 @@ import type { ModelConfig } from '../../model/config.ts';
 import type { ModelFile } from '../../model/open.ts';
 import type { TensorToWrite } from '../../model/safetensors-writer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
-import { shuffle } from './draw.ts';
+import { shuffle } from '../draw.ts';
 import { type QuestionFamily, type QuestionReference, readMaterial } from './material.ts';
 import { type ReadReference, type TrainedClassifier, trainClassifier } from './train-classifier.ts';
 

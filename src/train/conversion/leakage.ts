@@ -2,7 +2,8 @@
  * Keeps texts out of training that also occur in what is held out: the same passage may stand in two data sets, a policy
  * on two sites, an article in an encyclopedia's dump.
  *
- * A text leaks if, of any fifty words of it in a row, more than a fifth of the runs of eight words occur in a held-out text.
+ * A text is looked at in blocks of fifty words that overlap by half; it leaks if of one of them more than a fifth of the runs of
+ * eight words occur in a held-out text.
  */
 
 const runLength = 8;

@@ -7,7 +7,7 @@
  */
 import { Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
-import { sharesOf, systematicSample } from './draw.ts';
+import { sharesOf, systematicSample } from '../draw.ts';
 import type { ContextKind, GroupStream, ReferenceMode, TrainingGroup } from './group.ts';
 import type { ExchangeSource, Material, QuestionFamily } from './material.ts';
 import { distractors, type Plan, type PlannedReference, Planner, type PlanShares } from './plan.ts';

@@ -8,7 +8,7 @@
  */
 import type { Random } from '../../generate/sampling.ts';
 import { bodyTokens, cutIntoChunks } from '../../retrieval/chunks.ts';
-import { pick, pickByShare, shuffle } from './draw.ts';
+import { pick, pickByShare, shuffle } from '../draw.ts';
 import { type Gap, gapsOf } from './gaps.ts';
 import type { ContextKind } from './group.ts';
 import type { AskedQuestion, ExchangeSource, Material, QuestionFamily, QuestionReference } from './material.ts';

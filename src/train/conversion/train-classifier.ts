@@ -18,9 +18,9 @@ import {
 } from '../../graph/answer-classifier.ts';
 import { writeOnnx } from '../../graph/onnx.ts';
 import type { Device, StateArray, TensorData } from '../../runtime/device.ts';
+import { shuffle } from '../draw.ts';
 import { Optimiser } from '../optimiser.ts';
 import { learningRate } from '../schedule.ts';
-import { shuffle } from './draw.ts';
 
 /** The body of one reference. */
 export interface ReadReference {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { seededRandom } from '../../generate/sampling.ts';
-import { corruptedExamples, trainClassifier } from './classifier.ts';
+import { corruptedExamples, sampleTexts, trainClassifier } from './classifier.ts';
 import { corrupt, corruptions } from './corruption.ts';
 import { readDocuments } from './readers.ts';
 
@@ -74,6 +74,15 @@ describe('the quality classifier', () => {
     const classifier = trainClassifier(examples, { passes: 200, penalty: 0 });
     assert.ok(classifier.score(examples[0]?.text as string) > 0.9);
     assert.ok(classifier.score(examples[1]?.text as string) < 0.1);
+  });
+
+  it('learns from a sample of many texts, all of them equally likely in it', async () => {
+    const stream = Array.from({ length: 10_000 }, (_, i) => `${i} and so on`);
+    const drawn = (await sampleTexts(stream, { most: 1000, characters: 5 })).map((text) => Number.parseInt(text, 10));
+    assert.equal(new Set(drawn).size, 1000);
+    const mean = drawn.reduce((sum, one) => sum + one, 0) / drawn.length;
+    assert.ok(Math.abs(mean - 5000) < 400, `the mean of 1000 out of 10 000 is ${mean}`);
+    assert.deepEqual(await sampleTexts(stream.slice(0, 2), { characters: 5 }), ['0 and', '1 and']);
   });
 
   it('refuses what it cannot be trained on', () => {

@@ -19,6 +19,7 @@ import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import { seededRandom } from '../../generate/sampling.ts';
 import { corrupt, corruptions } from './corruption.ts';
+import { detached } from './detached.ts';
 import { hashText, mix } from './hash.ts';
 import { type Features, type LogisticModel, probability, trainLogistic } from './logistic.ts';
 
@@ -75,6 +76,32 @@ export function trainClassifier(
   }
   const random = seededRandom(seed);
   return new QualityClassifier(trainLogistic(passages, { places, passes, rate, penalty, random }));
+}
+
+export interface SampleOptions {
+  /** Texts, and characters of each. */
+  readonly most?: number;
+  readonly characters?: number;
+  readonly seed?: number;
+}
+
+/**
+ * The beginnings of at most 4000 texts of a stream, each as likely as any other to be among them (Algorithm R, Vitter
+ * 1985). That is enough for a classifier, and fits into memory however long the stream is.
+ */
+export async function sampleTexts(
+  texts: AsyncIterable<string> | Iterable<string>,
+  { most = 4000, characters = 5000, seed = 1 }: SampleOptions = {},
+): Promise<string[]> {
+  const random = seededRandom(seed);
+  const drawn: string[] = [];
+  let seen = 0;
+  for await (const text of texts) {
+    const place = seen < most ? seen : Math.floor(random() * (seen + 1));
+    if (place < most) drawn[place] = detached(text.slice(0, characters));
+    seen++;
+  }
+  return drawn;
 }
 
 /** Good texts, and each corrupted in one of the ways in turn: what a classifier is trained on where there are no bad texts. */

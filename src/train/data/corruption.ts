@@ -8,6 +8,7 @@
  *   stuffed       words of the text drawn again and again with the most frequent left out: search engine spam
  */
 import type { Random } from '../../generate/sampling.ts';
+import { pick, shuffle } from '../draw.ts';
 
 export const corruptions = ['shuffled', 'boilerplate', 'symbols', 'stuffed'] as const;
 export type Corruption = (typeof corruptions)[number];
@@ -41,7 +42,7 @@ export function corrupt(text: string, kind: Corruption, random: Random): string 
   const words = text.split(/\s+/).filter((word) => word !== '');
   switch (kind) {
     case 'shuffled':
-      return shuffled(words, random).join(' ');
+      return shuffle(words, random).join(' ');
     case 'boilerplate':
       return boilerplate(words, random);
     case 'symbols':
@@ -64,18 +65,4 @@ function boilerplate(words: readonly string[], random: Random): string {
     length += line.split(' ').length;
   }
   return lines.join('\n');
-}
-
-/** Fisher-Yates. */
-function shuffled<T>(values: readonly T[], random: Random): T[] {
-  const result = [...values];
-  for (let i = result.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [result[i], result[j]] = [result[j] as T, result[i] as T];
-  }
-  return result;
-}
-
-function pick<T>(values: readonly T[], random: Random): T {
-  return values[Math.floor(random() * values.length)] as T;
 }

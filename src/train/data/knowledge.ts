@@ -48,8 +48,7 @@ const partNames: Readonly<Record<IdentityPart, string>> = {
 };
 
 /**
- * Of all that decides what is found in a bank and read of it: its embedder and every document. Documents whose texts
- * change have another one, though their number stays.
+ * Of a bank's embedder and every document. Documents whose texts change have another one, though their number stays.
  */
 export function contentFingerprint(bank: Pick<MemoryBank, 'documents' | 'identity'>): string {
   const hash = createHash('sha256').update(bank.identity.embedder.fingerprint);

@@ -35,6 +35,8 @@ import type { TokenFile } from './token-file.ts';
 const headerBytes = 1024;
 const chunkHeadBytes = 8;
 const checksumBytes = 4;
+/** Of a damaged file. */
+const remedy = 'Delete it and find the references again.';
 const noCounts: ReferenceCounts = { found: 0, none: 0, refused: 0 };
 
 const headerSchema = z.strictObject({
@@ -64,7 +66,7 @@ export class ReferenceFile implements Disposable {
   /** @throws Memory3Error "not-found"; "damaged" if it is no whole file of references. */
   constructor(path: string, options: { readonly unfinished?: boolean } = {}) {
     this.path = path;
-    this.#file = new BinaryFile(path);
+    this.#file = new BinaryFile(path, remedy);
     try {
       this.#header = this.#readHeader();
       this.fingerprint = this.#header.fingerprint;
@@ -129,9 +131,7 @@ export class ReferenceFile implements Disposable {
   }
 
   #damaged(what: string): Memory3Error {
-    return new Memory3Error('damaged', `${this.path}: ${what}.`, {
-      remedy: 'Delete it and find the references again.',
-    });
+    return new Memory3Error('damaged', `${this.path}: ${what}.`, { remedy });
   }
 }
 

@@ -20,6 +20,8 @@ const version = 1;
 const headerBytes = 40;
 /** Written at once. */
 const bufferedBytes = 1 << 20;
+/** Of a damaged file. */
+const remedy = 'Prepare the corpus again.';
 
 export interface TokenFileShape {
   /** Tokens in a sequence. */
@@ -45,7 +47,7 @@ export class TokenFile implements Disposable, TokenFileShape {
   /** @throws Memory3Error "not-found", "damaged" if it is no whole token file. */
   constructor(path: string) {
     this.path = path;
-    this.#file = new BinaryFile(path);
+    this.#file = new BinaryFile(path, remedy);
     try {
       const header = Buffer.alloc(headerBytes);
       if (this.#file.size < headerBytes) throw this.#damaged('it is too short for a header');
@@ -106,7 +108,7 @@ export class TokenFile implements Disposable, TokenFileShape {
   }
 
   #damaged(what: string): Memory3Error {
-    return new Memory3Error('damaged', `${this.path}: ${what}.`, { remedy: 'Prepare the corpus again.' });
+    return new Memory3Error('damaged', `${this.path}: ${what}.`, { remedy });
   }
 
   [Symbol.dispose](): void {

@@ -1,11 +1,14 @@
 /** Whole fine-tunings of a tiny model in a folder, from files and a bank to results that open again. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { cardFor } from '../../../test/support/adapter.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
 import { tinyShape } from '../../../test/support/tiny-trained.ts';
+import type { BankIdentity, NewDocument } from '../../bank/bank.ts';
+import { rewriteBank } from '../../bank/rewrite.ts';
+import { openBank, readIdentity } from '../../bank/sqlite.ts';
 import { addDocuments } from '../../generate/library.ts';
 import { openModel, openWorkspace } from '../../generate/workspace.ts';
 import { loraNames } from '../../graph/parameters.ts';
@@ -130,6 +133,33 @@ async function withClassifier(path: string): Promise<[string, ModelConfig]> {
   return [writeAdapter(path, card, tensors, file.config), file.config];
 }
 
+/** That a run is refused a bank that is half rewritten for another tokenizer, and one that was and so is cut otherwise. */
+async function checkBank(run: string): Promise<void> {
+  const bank = join(folder.path, 'cut.memory3');
+  cpSync(common.bank as string, bank);
+  const cutOtherwise = (): NewDocument[] => {
+    using stored = openBank(bank, { mode: 'read' });
+    return [...stored.documents()].map(({ id, name, title, mediaType }) => {
+      const references = stored.references(id).map(({ id: reference, start, end, text, tokens }) => ({
+        ...{ start, end: end - 1, text: text.slice(0, -1), tokens },
+        vector: stored.vector(reference),
+      }));
+      return { name, title, mediaType, text: stored.documentText(id), references };
+    });
+  };
+  const documents = cutOtherwise();
+  const identity = readIdentity(bank) as BankIdentity;
+  rewriteBank(bank, { ...identity, model: { name: 'another', fingerprint: '0'.repeat(64) } });
+  const options = { ...common, bank, folder: run };
+  await assert.rejects(fineTuneAnswers(options, quick), { code: 'mismatch', message: /wait for being written again/ });
+  {
+    using written = openBank(bank, { mode: 'write' });
+    for (const document of documents) written.putDocument(document);
+    written.prepareSearch();
+  }
+  await assert.rejects(fineTuneAnswers(options, quick), { code: 'mismatch', message: /memory\.bank was/ });
+}
+
 describe('fine-tuning', () => {
   it('makes adapters on adapters, and models, that are what was trained', async () => {
     const notices: string[] = [];
@@ -207,6 +237,13 @@ describe('fine-tuning', () => {
     await assert.rejects(other, { code: 'mismatch', message: /batch was 1, is 2/ });
     const withoutMemory = fineTuneAnswers({ ...common, bank: null, folder: run }, quick);
     await assert.rejects(withoutMemory, { code: 'mismatch', message: /memory/ });
+    const preferring = { ...common, data: [preferences], validation: [preferences], folder: run };
+    await assert.rejects(fineTunePreferences(preferring, quick), {
+      code: 'mismatch',
+      message: /kind was "sft", is "dpo"/,
+    });
+    assert.ok(!existsSync(join(run, 'frozen-likelihoods.jsonl')));
+    await checkBank(run);
     const finished = await fineTuneAnswers({ ...common, folder: run }, quick);
     assert.equal(finished.finished, true);
     assert.deepEqual(validationsOf(run).at(-1), validationsOf(join(folder.path, 'first')).at(-1));
@@ -243,13 +280,12 @@ describe('fine-tuning', () => {
     const cases: [Partial<FineTuningOptions>, SupervisedSettings, string, RegExp][] = [
       [{}, { ...quick, length: 100 }, 'usage', /multiple of 64/],
       [{}, { ...quick, length: 1024 }, 'usage', /longer than the 896/],
-      [
-        { profile: { scoring: 'summary', keptTokens: 4 } },
-        quick,
-        'usage',
-        /Summary tokens are learned by a conversion/,
-      ],
+      [{ profile: { scoring: 'summary', keptTokens: 4 } }, quick, 'usage', /Summary tokens are learned/],
       [{ profile: { scoring: 'answer-weighted', keptTokens: 4 } }, quick, 'usage', /no classifier/],
+      // The card of what is learned would name a classifier that is not there.
+      [{ profile: { scoring: 'answer-weighted', keptTokens: 'all' } }, quick, 'usage', /no classifier/],
+      [{ profile: { scoring: 'answer-weighted' }, bank: null }, quick, 'usage', /no classifier/],
+      [{ profile: { scoring: 'summary', keptTokens: 4 }, bank: null }, quick, 'usage', /Summary tokens are learned/],
       [{ bank: join(folder.path, 'nowhere.memory3') }, quick, 'not-found', /nowhere/],
       [{ data: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be learned/],
       [{ validation: [folder.write('empty.jsonl', '\n')] }, quick, 'usage', /empty\.jsonl can be validated with/],

@@ -12,10 +12,11 @@ import { type AdapterCard, adapterCardSchema } from '../../memory/adapter-card.t
 import { profileIdentity } from '../../memory/choose-profile.ts';
 import { chunkTokens, decidingScoring } from '../../memory/profile.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
+import { roomFor } from '../batch.ts';
 import type { ReferenceCounts } from '../data/references.ts';
 import { courseOf, type RunEvent, readRunLog } from '../log.ts';
 import { ModelTrainer } from '../model-trainer.ts';
-import { type RunResult, runTraining } from '../run.ts';
+import { checkRun, type RunResult, runTraining } from '../run.ts';
 import type { Trainable } from '../trainable.ts';
 import { encodeConversation, type TrainingSample } from './chat-examples.ts';
 import { readConversations, readPreferences } from './conversations.ts';
@@ -35,7 +36,6 @@ import {
   type FineTuningSettings,
   type PreferenceSettings,
   preferenceSettingsSchema,
-  roomFor,
   type SupervisedSettings,
   supervisedSettingsSchema,
 } from './settings.ts';
@@ -289,10 +289,8 @@ async function fineTune(
   refuseEmpty(task.training, options.data, 'learned');
   if (task.validation !== null) refuseEmpty(task.validation, options.validation ?? [], 'validated with');
   const card = cardOf(options, kind, examples);
-  const trainable = await task.trainable();
   const steps = settings.steps ?? Math.max(1, Math.ceil(task.epochSteps));
-  await options.onBegin?.(steps);
-  const result = await runTraining(trainable, {
+  const run = {
     folder,
     config: {
       kind,
@@ -313,17 +311,22 @@ async function fineTune(
     schedule: { kind: 'cosine', rate, warmup },
     checkpointEvery: settings.checkpointEvery,
     validateEvery: task.validation === null ? null : settings.validateEvery,
+  } as const;
+  // The frozen model reads for long, and leaves its likelihoods in the folder.
+  checkRun(run);
+  const trainable = await task.trainable();
+  await options.onBegin?.(steps);
+  let saved: SavedResult | null = null;
+  const result = await runTraining(trainable, {
+    ...run,
+    saveResult: async () => {
+      const tuned = { ...model, loraScale: lora?.scale ?? null, tensors: await trainer.tensors() };
+      saved = await saveResult(folder, tuned, { ...card, results: resultsOf(folder) });
+    },
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined ? {} : { onEvent }),
   });
-  const counts = bank?.recall.counts ?? null;
-  if (!result.finished) return { ...result, saved: null, examples, references: counts };
-  const saved = await saveResult(
-    folder,
-    { ...model, loraScale: lora?.scale ?? null, tensors: await trainer.tensors() },
-    { ...card, results: resultsOf(folder) },
-  );
-  return { ...result, saved, examples, references: counts };
+  return { ...result, saved, examples, references: bank?.recall.counts ?? null };
 }
 
 /** What is known of the result's card before anything is trained. @throws Memory3Error "usage" for what no card can say */
@@ -337,13 +340,13 @@ function cardOf({ data, card = {} }: FineTuningOptions, kind: 'sft' | 'dpo', exa
   });
 }
 
-/** A length that fits the model. @throws Memory3Error "usage" */
 /** Of the classifier of answers, where it decides which tokens are kept. */
 function chosenBy({ profile, adapter }: FineTunedModel): { readonly chosenBy?: string } {
   if (decidingScoring(profile) !== 'answer-weighted') return {};
   return { chosenBy: profileIdentity(profile, { answerClassifier: adapter?.answerClassifier ?? null }).fingerprint };
 }
 
+/** A length that fits the model. @throws Memory3Error "usage" */
 function lengthOf({ length }: FineTuningSettings, { base: { config } }: FineTunedModel, memory: boolean): number {
   const room = roomFor(config, memory);
   const alignment = memory ? chunkTokens : 1;

@@ -5,7 +5,10 @@
  * An adapter is added exactly (not in the blocks in which it is used), and what is learned on top is saved as one adapter with
  * it (`result.ts`).
  */
+import { createHash } from 'node:crypto';
+import type { MemoryBank } from '../../bank/bank.ts';
 import { checkIdentity } from '../../bank/identity.ts';
+import { checkNonePending } from '../../bank/rewrite.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
 import { type AdapterOptions, openModelAndAdapter } from '../../generate/adapted-model.ts';
@@ -78,15 +81,16 @@ export interface RecalledBankOptions {
 export interface RecalledBank extends AsyncDisposable {
   readonly memory: FineTuningMemory;
   readonly recall: BankRecall;
-  /** Of all that decides what is recalled. */
+  /** Of all that decides what is recalled when it is opened: the embedder, the documents and how they are cut. */
   readonly fingerprint: string;
 }
 
 /**
  * Opens the bank that samples recall from. Any bank of the embedder will do, whatever model its memories are of: references are read anew
  * in every step.
- * @throws Memory3Error "mismatch" for another embedder; "usage" for an empty bank, summary tokens, or a classifier of answers
- *   that the adapter does not have; "unsupported" for an adapter with summary tokens; what opening throws.
+ * @throws Memory3Error "mismatch" for another embedder, or while documents wait for their references; "usage" for an empty
+ *   bank, summary tokens, or a classifier of answers that the adapter does not have; "unsupported" for an adapter with summary
+ *   tokens; what opening throws.
  */
 export async function openRecalledBank(
   { tokenizer, profile, adapter }: Pick<FineTunedModel, 'tokenizer' | 'profile' | 'adapter'>,
@@ -101,7 +105,9 @@ export async function openRecalledBank(
   const bank = opening.use(openBank(bankPath(options.bank), { mode: 'read' }));
   const { name, fingerprint, dimensions } = embedder;
   checkIdentity(bank.path, bank.identity, { ...bank.identity, embedder: { name, fingerprint, dimensions } });
-  if (bank.stats().references === 0) {
+  const { references: stored, pending } = bank.stats();
+  checkNonePending(bank.path, pending);
+  if (stored === 0) {
     throw new Memory3Error('usage', `The bank ${bank.path} has no references that samples could recall.`, {
       remedy: 'Add documents to it (memory3 add), name another one, or train with --no-memory.',
     });
@@ -113,9 +119,17 @@ export async function openRecalledBank(
   return {
     memory: { profile, recall, answerClassifier, repeatPrompt: repeatPrompt(tokenizer) },
     recall,
-    fingerprint: contentFingerprint(bank),
+    fingerprint: recallFingerprint(bank),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+/** A bank that was written again for another tokenizer has the same documents, cut otherwise. */
+function recallFingerprint(bank: MemoryBank): string {
+  const hash = createHash('sha256').update(contentFingerprint(bank));
+  for (const { id } of bank.documents())
+    for (const { start, end } of bank.references(id)) hash.update(` ${start}-${end}`);
+  return hash.digest('hex');
 }
 
 function checkProfile(profile: MemoryProfile, adapter: Adapter | null): void {

@@ -19,7 +19,9 @@ import {
   writeAdapter,
 } from '../../memory/adapter.ts';
 import type { AdapterCard } from '../../memory/adapter-card.ts';
+import { classifierFor } from '../../memory/answer-classifier.ts';
 import type { MemoryProfile } from '../../memory/profile.ts';
+import { summaryTokensFor } from '../../memory/writer.ts';
 import type { ModelFile } from '../../model/open.ts';
 import { toDense } from '../../model/quantised.ts';
 import type { TensorToWrite } from '../../model/safetensors-writer.ts';
@@ -93,10 +95,20 @@ export async function saveResult(run: string, tuned: FineTuned, card: ResultCard
 
 /**
  * Refuses, before anything is trained, what could not be saved whole.
- * @throws Memory3Error "usage" for all weights that become a model folder, with an adapter whose summary tokens it cannot hold
+ * @throws Memory3Error "usage" for all weights that become a model folder, with an adapter whose summary tokens it cannot
+ *   hold; for an adapter whose profile keeps tokens by what it has not
  */
-export function checkResult({ base, adapter }: Pick<FineTuned, 'base' | 'adapter'>, allWeights: boolean): void {
-  if (!allWeights || adapter === null || adapter.summaryTokens === null || modelTokenizer(base) === null) return;
+export function checkResult(
+  { base, adapter, profile }: Pick<FineTuned, 'base' | 'adapter' | 'profile'>,
+  allWeights: boolean,
+): void {
+  if (!allWeights || modelTokenizer(base) === null) {
+    summaryTokensFor({ summaryTokens: adapter?.summaryTokens ?? null }, profile);
+    // Its card names the scoring also where all tokens are kept.
+    classifierFor({ answerClassifier: adapter?.answerClassifier ?? null }, { ...profile, keptTokens: 1 });
+    return;
+  }
+  if (adapter === null || adapter.summaryTokens === null) return;
   throw new Memory3Error(
     'usage',
     `All weights of ${base.name} become a model folder, which cannot hold the summary tokens of ${adapter.card.name}.`,

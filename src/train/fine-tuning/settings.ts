@@ -1,6 +1,5 @@
 /** How a fine-tuning goes; defaults are the paper's (6) but for the batch, which for 512 sequences needs a cluster. */
 import { z } from 'zod';
-import { referenceTokens } from '../../memory/profile.ts';
 
 const positive = z.int().positive();
 
@@ -60,8 +59,3 @@ export type FineTuningSettings = Omit<z.output<typeof preferenceSettingsSchema>,
 
 /** Longest sequence where nobody asks for another. */
 export const defaultLength = 2048;
-
-/** What a model can read of its own text. */
-export function roomFor({ contextLength }: { readonly contextLength: number }, memory: boolean): number {
-  return contextLength - (memory ? referenceTokens : 0);
-}

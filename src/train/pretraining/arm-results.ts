@@ -23,6 +23,7 @@ export type ArmName = keyof typeof arms;
 export const armNames = Object.keys(arms) as [ArmName, ...ArmName[]];
 
 const format = 'memory3 experiment arm 1';
+/** Bytes, and so entries: a long experiment has several of each step. */
 const longestFile = 1 << 24;
 const natural = z.int().nonnegative();
 
@@ -62,8 +63,12 @@ export type ArmConditions = z.output<typeof storedSchema>['trained'];
 export function readArm(folder: string, arm: ArmName, seed: number, conditions: ArmConditions): ArmResult | null {
   const path = join(folder, fileName(arm, seed));
   if (!existsSync(path)) return null;
-  const { text, damaged } = readTextFile(path, longestFile);
-  const parsed = storedSchema.safeParse(parseStrictJson(text, damaged));
+  const { text, damaged } = readTextFile(
+    path,
+    longestFile,
+    'Restore it from a copy, or remove it to train the arm anew.',
+  );
+  const parsed = storedSchema.safeParse(parseStrictJson(text, damaged, longestFile));
   if (!parsed.success) throw damaged(faultsOf(parsed.error));
   const { trained, result } = parsed.data;
   const changed = differences(trained, conditions);

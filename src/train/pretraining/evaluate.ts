@@ -12,7 +12,7 @@ import { tokenizerFingerprint } from '../data/knowledge.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { checkMeasurable, openPrepared } from './prepared.ts';
 import { meanOf, type PretrainingMemory, sequenceLosses } from './pretraining.ts';
-import { pretrainedProfile, sourcesOf } from './stage.ts';
+import { checkRoom, pretrainedProfile, sourcesOf } from './stage.ts';
 
 export interface EvaluateOptions {
   /** The model's folder. */
@@ -53,8 +53,9 @@ export async function evaluatePretraining(options: EvaluateOptions): Promise<Eva
   checkTokens(options, prepared.tokenizer, openTokenizer(file.tokenizerSource()));
   const { validation } = sourcesOf(prepared);
   const profile = chooseProfile(file.config, prepared.tokenizer, { ...pretrainedProfile, ...options.memory });
-  await using device = new Device(options.device ?? {});
   const longest = prepared.corpus.validation.sequenceLength;
+  checkRoom(file.config, longest, validation.references !== null);
+  await using device = new Device(options.device ?? {});
   await using trainer = await ModelTrainer.open(file, device, { lora: null, longest });
   const measure = async (memory: PretrainingMemory | null): Promise<MeasuredLoss> => {
     const losses = await sequenceLosses(trainer, validation, {

@@ -25,7 +25,7 @@ export function claimCorpus(folder: string, madeOf: z.output<z.ZodJSONSchema>): 
   const refusal = (fault: string) =>
     new Memory3Error('mismatch', `${folder} ${fault}.`, { remedy: 'Name another folder, or remove this one.' });
   if (existsSync(path)) {
-    const { text, damaged } = readTextFile(path, longestFile);
+    const { text, damaged } = readTextFile(path, longestFile, 'Restore it from a copy, or name another folder.');
     const changed = differences(parseStrictJson(text, damaged), madeOf);
     if (changed.length > 0) throw refusal(`has a corpus made of something else: ${inWords(changed)}`);
     return;

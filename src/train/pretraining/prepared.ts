@@ -23,7 +23,7 @@ import { longestBody } from '../../memory/profile.ts';
 import { openTokenizer } from '../../model/open-tokenizer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
-import { corruptedExamples, trainClassifier } from '../data/classifier.ts';
+import { corruptedExamples, sampleTexts, trainClassifier } from '../data/classifier.ts';
 import { addKnowledge, type KnowledgeParts, openKnowledge } from '../data/knowledge.ts';
 import { type Corpus, type CorpusReport, openCorpus, prepareCorpus } from '../data/pipeline.ts';
 import type { TextDocument } from '../data/readers.ts';
@@ -129,7 +129,7 @@ export async function prepareTraining(
     good === undefined
       ? null
       : {
-          classifier: trainClassifier(corruptedExamples(await Array.fromAsync(textsOf(counted('quality', good()))))),
+          classifier: trainClassifier(corruptedExamples(await sampleTexts(textsOf(counted('quality', good()))))),
           least: settings.leastQuality,
         };
   const report = await prepareCorpus(

@@ -1,6 +1,6 @@
 /** From texts to a model that every command opens: prepared with the real embedder, two stages of a tiny model. */
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -249,6 +249,11 @@ describe('two stages', () => {
       code: 'usage',
       message: /128 .* the 64 that/,
     });
+    const close = { shape: { ...shape, contextLength: 128 + 127 }, seed: 7 };
+    await assert.rejects(runStage(stage('close', { model: close, memory: {} })), {
+      code: 'usage',
+      message: /128 .* the 127 that the model can read behind its memories/,
+    });
     await assert.rejects(runStage(stage('summary', { memory: { scoring: 'summary' } })), { code: 'usage' });
     await assert.rejects(runStage(continual('x', { model: { from: folder.path } })), { code: 'not-found' });
     await assert.rejects(runStage(continual('x', { model: { from: join(folder.path, 'none') } })), {
@@ -271,6 +276,18 @@ describe('two stages', () => {
       code: 'not-found',
       message: /not finished: it has \d+ of 12 steps/,
     });
+    // Killed when all steps were done, but before its model was written.
+    const ended = join(folder.path, 'ended');
+    cpSync(longer, ended, { recursive: true });
+    cpSync(join(longer, 'model'), join(folder.path, 'kept-model'), { recursive: true });
+    await runStage(stage('ended', { steps: 12 }));
+    const goOn = () => runStage(continual('x', { model: { from: ended } }));
+    rmSync(join(ended, 'model'), { recursive: true });
+    await assert.rejects(goOn(), { code: 'not-found', message: /has done 12 steps, but its model is missing/ });
+    cpSync(join(folder.path, 'kept-model'), join(ended, 'model'), { recursive: true });
+    await assert.rejects(goOn(), { code: 'not-found', message: /that of step 8\.\n.*once more/ });
+    await runStage(stage('ended', { steps: 12 }));
+    await goOn();
     const { files } = await trainBytePairs(['Other texts have other tokens. '.repeat(9)], { vocabularySize: 290 });
     const model = join(folder.path, 'foreign');
     createModel(model, shape, files, 1);

@@ -4,6 +4,7 @@
  * A stage that follows another begins with its weights, a fresh optimiser and a schedule of its own, on the sequences that
  * come next in the same order. When it is done the model lies in the run's folder under `model`.
  */
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
@@ -12,15 +13,17 @@ import type { ModelSource } from '../../memory/model.ts';
 import { memoryProfileSchema } from '../../memory/profile.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { openModelFile } from '../../model/open.ts';
+import { openSafetensors } from '../../model/safetensors.ts';
 import type { TensorToWrite } from '../../model/safetensors-writer.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
+import { roomFor } from '../batch.ts';
 import { sequenceOrder } from '../data/order.ts';
 import type { RunEvent } from '../log.ts';
 import { ModelTrainer } from '../model-trainer.ts';
 import { type RunResult, runTraining } from '../run.ts';
 import { lastCheckpointStep, readRunConfig } from '../run-folder.ts';
 import { initialWeights, type ModelShape, modelShapeSchema, newModelConfig } from '../scratch/new-model.ts';
-import { saveModel } from '../scratch/save-model.ts';
+import { saveModel, weightsFile } from '../scratch/save-model.ts';
 import { noKnowledge, openPrepared, type PreparedTraining } from './prepared.ts';
 import { Pretraining } from './pretraining.ts';
 import type { SequenceSource } from './sequences.ts';
@@ -120,14 +123,7 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     });
   }
   const { sequenceLength } = prepared.corpus.train;
-  const { contextLength } = begun.source.config;
-  if (sequenceLength > contextLength) {
-    throw new Memory3Error(
-      'usage',
-      `Sequences of ${sequenceLength} tokens are longer than the ${contextLength} that the model can read.`,
-      { remedy: 'Prepare the corpus with a smaller --length.' },
-    );
-  }
+  checkRoom(begun.source.config, sequenceLength, profile !== null);
   const sources = sourcesOf(prepared);
   if (profile !== null && sources.train.references === null) throw noKnowledge(corpusFolder);
   const { train } = prepared.corpus;
@@ -162,6 +158,8 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     memory: profile === null ? null : { profile, repeatPrompt: repeatPrompt(prepared.tokenizer) },
   });
   const { steps, rate, warmup, decay, validateEvery, checkpointEvery } = settings;
+  const place = join(folder, modelFolder);
+  const { tokenizerFiles: tokenizer } = prepared;
   const result = await runTraining(training, {
     folder,
     config,
@@ -170,17 +168,31 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     schedule: { kind: 'warmup-stable-decay', rate, warmup, decay },
     validateEvery: sources.validation.tokens.count === 0 ? null : validateEvery,
     checkpointEvery,
+    saveResult: async ({ step }) => {
+      const described = { config: begun.source.config, tokenizer, metadata: { [stepName]: `${step}` } };
+      saveModel(place, described, await trainer.tensors());
+    },
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined ? {} : { onEvent }),
   });
-  const place = join(folder, modelFolder);
-  if (result.finished) {
-    saveModel(place, { config: begun.source.config, tokenizer: prepared.tokenizerFiles }, await trainer.tensors());
-  }
   return { ...result, model: place, epochs: (begun.firstDraw + result.step * settings.stepSequences) / train.count };
 }
 
 const modelFolder = 'model';
+/** In the metadata of a model's weights: the step of the run that they are of. */
+const stepName = 'step';
+
+/** @throws Memory3Error "usage" for sequences that do not fit, behind memories if there are any. */
+export function checkRoom(config: ModelConfig, sequenceLength: number, memory: boolean): void {
+  const room = roomFor(config, memory);
+  if (sequenceLength <= room) return;
+  const behind = memory ? ' behind its memories' : '';
+  throw new Memory3Error(
+    'usage',
+    `Sequences of ${sequenceLength} tokens are longer than the ${room} that the model can read${behind}.`,
+    { remedy: 'Prepare the corpus with a smaller --length.' },
+  );
+}
 
 /** The settings that a stage of a run had, for the next one. @throws Memory3Error "mismatch" if it was no pretraining. */
 export function readStage(folder: string) {
@@ -235,6 +247,7 @@ async function beginModel(model: StageOptions['model'], prepared: PreparedTraini
       },
     );
   }
+  checkStep(model.from, path, done);
   const file = await openModelFile(path);
   return {
     source: file,
@@ -242,6 +255,19 @@ async function beginModel(model: StageOptions['model'], prepared: PreparedTraini
     firstDraw: config.firstDraw + done * config.stepSequences,
     [Symbol.asyncDispose]: async () => file[Symbol.dispose](),
   };
+}
+
+/** A run that was killed between its last checkpoint and its model has the model of an earlier end, or none. */
+function checkStep(run: string, model: string, done: number): void {
+  const weights = join(model, weightsFile);
+  using file = existsSync(weights) ? openSafetensors(weights) : null;
+  // Models of before it was written down do not say.
+  const step = file === null ? 'missing' : (file.metadata.get(stepName) ?? `${done}`);
+  if (step === `${done}`) return;
+  const fault = step === 'missing' ? 'its model is missing' : `its model is that of step ${step}`;
+  throw new Memory3Error('not-found', `The run ${run} has done ${done} steps, but ${fault}.`, {
+    remedy: 'Give the command that it was begun with once more: it writes the model.',
+  });
 }
 
 /** A model of random numbers, in memory. */

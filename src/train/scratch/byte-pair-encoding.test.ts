@@ -75,6 +75,14 @@ describe('trainBytePairs', () => {
     assert.deepEqual(modelOf(rarely).merges, []);
   });
 
+  it('drops the rarest words where there are too many, and keeps what is common', async () => {
+    const rare = Array.from({ length: 500 }, (_, i) => `the rare${String.fromCodePoint(0x4e00 + i)} the`);
+    const bounded = await trainBytePairs(rare, { mostWords: 20 });
+    assert.ok(bounded.differentWords <= 20 && bounded.dropped > 400, `${bounded.differentWords}, ${bounded.dropped}`);
+    assert.ok((modelOf(bounded).merges as string[][]).some(([left, right]) => `${left}${right}` === 'the'));
+    assert.equal((await trainBytePairs(rare)).dropped, 0);
+  });
+
   it('does not join texts', async () => {
     const trained = await trainBytePairs(['a', 'b', 'a', 'b'], { minFrequency: 1 });
     assert.deepEqual(modelOf(trained).merges, []);

@@ -3,7 +3,8 @@
  *
  *   1. Texts are cut into words by GPT-2's pattern (" the", "'s", "\n\n"), the same that encoding uses. No token crosses
  *      a word's end, so equal words are one word with a count, and a text is forgotten once it is counted: memory grows
- *      with the number of different words, not with the corpus.
+ *      with the number of different words, not with the corpus. Of more different words than `mostWords` the rarest so
+ *      far are dropped (lossy counting, Manku and Motwani 2002), as where whole clauses are words: Chinese has no spaces.
  *   2. A word begins as its bytes. Pairs of neighbours are counted over all words.
  *   3. The most frequent pair becomes a token, everywhere at once, until the vocabulary is full. A merge changes the
  *      counts of the pairs beside it only, so each pair keeps the list of words that it occurs in.
@@ -20,6 +21,7 @@ import { z } from 'zod';
 import { checkOptions, Memory3Error } from '../../errors.ts';
 import type { TokenizerSource } from '../../model/open.ts';
 import { byteAlphabet } from '../../model/tokenizer.ts';
+import { detached } from '../data/detached.ts';
 
 /** Llama 3's names, which `openTokenizer` knows. */
 export const scratchSpecialTokens = { bos: '<|begin_of_text|>', end: '<|end_of_text|>' } as const;
@@ -34,6 +36,12 @@ export const bytePairOptionsSchema = z.strictObject({
     .min(specialTokens.length + bytes)
     .max(1 << 17)
     .default(4096),
+  /** Different words that are counted at once. */
+  mostWords: z
+    .int()
+    .min(1)
+    .max(1 << 23)
+    .default(2_000_000),
   /** A pair that occurs more rarely is not merged, even if the vocabulary is not full then. */
   minFrequency: z.int().min(1).default(2),
 });
@@ -51,6 +59,8 @@ export interface TrainedTokenizer {
   /** Bytes of UTF-8. */
   readonly bytes: number;
   readonly differentWords: number;
+  /** Occurrences of words that were dropped as too rare; none up to `mostWords` different ones. */
+  readonly dropped: number;
 }
 
 /**
@@ -64,8 +74,8 @@ export async function trainBytePairs(
   texts: AsyncIterable<string> | Iterable<string>,
   options: BytePairOptions = {},
 ): Promise<TrainedTokenizer> {
-  const { vocabularySize, minFrequency } = checkOptions(bytePairOptionsSchema, options);
-  const counted = await countWords(texts);
+  const { vocabularySize, minFrequency, mostWords } = checkOptions(bytePairOptionsSchema, options);
+  const counted = await countWords(texts, mostWords);
   if (counted.words.size === 0) {
     throw new Memory3Error('usage', 'There is no text to train a tokenizer on.', {
       remedy: 'Name files that hold text.',
@@ -78,6 +88,7 @@ export async function trainBytePairs(
     texts: counted.texts,
     bytes: counted.bytes,
     differentWords: counted.words.size,
+    dropped: counted.dropped,
   };
 }
 
@@ -88,18 +99,37 @@ interface CountedWords {
   readonly words: ReadonlyMap<string, number>;
   readonly texts: number;
   readonly bytes: number;
+  readonly dropped: number;
 }
 
-async function countWords(texts: AsyncIterable<string> | Iterable<string>): Promise<CountedWords> {
+async function countWords(texts: AsyncIterable<string> | Iterable<string>, mostWords: number): Promise<CountedWords> {
   const words = new Map<string, number>();
   let count = 0;
   let length = 0;
+  let dropped = 0;
+  let rarest = 1;
   for await (const text of texts) {
     count++;
     length += Buffer.byteLength(text);
-    for (const [word] of text.matchAll(wordPattern)) words.set(word, (words.get(word) ?? 0) + 1);
+    for (const [word] of text.matchAll(wordPattern)) {
+      const counted = words.get(word);
+      words.set(counted === undefined ? detached(word) : word, (counted ?? 0) + 1);
+      // Half of them are left, so that this is done rarely; what is common is found again soon.
+      if (words.size > mostWords) while (words.size > mostWords / 2) dropped += dropRarest(words, rarest++);
+    }
   }
-  return { words, texts: count, bytes: length };
+  return { words, texts: count, bytes: length, dropped };
+}
+
+/** Drops the words that occurred so often or less. @returns how often, together */
+function dropRarest(words: Map<string, number>, count: number): number {
+  let dropped = 0;
+  for (const [word, occurrences] of words) {
+    if (occurrences > count) continue;
+    words.delete(word);
+    dropped += occurrences;
+  }
+  return dropped;
 }
 
 /** The letters that bytes are written with, ascending. */

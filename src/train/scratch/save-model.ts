@@ -14,7 +14,7 @@ import { ropeConfig } from '../../model/rope.ts';
 import { type TensorToWrite, writeSafetensors } from '../../model/safetensors-writer.ts';
 import type { TokenizerFiles } from './byte-pair-encoding.ts';
 
-const weightsFile = 'model.safetensors';
+export const weightsFile = 'model.safetensors';
 
 /** A model without its weights. */
 export interface ModelDescription {
@@ -24,6 +24,8 @@ export interface ModelDescription {
   readonly tokenizer: TokenizerFiles;
   /** Jinja, written as a file of its own; a template in tokenizer_config.json needs none. */
   readonly chatTemplate?: string | null;
+  /** Said in the weights' file, beside its format. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -37,8 +39,9 @@ export interface ModelDescription {
 export function saveModel(folder: string, model: ModelDescription, tensors: ReadonlyMap<string, TensorToWrite>): void {
   checkWeights(model.config, tensors);
   const files = descriptionFiles(model);
+  const metadata = { format: 'pt', ...model.metadata };
   if (holds(folder, files)) {
-    writeSafetensors(join(folder, weightsFile), tensors, { format: 'pt' });
+    writeSafetensors(join(folder, weightsFile), tensors, metadata);
     return;
   }
   refuseFolder(folder);
@@ -48,7 +51,7 @@ export function saveModel(folder: string, model: ModelDescription, tensors: Read
     mkdirSync(dirname(place), { recursive: true });
     mkdirSync(unfinished);
     for (const [name, text] of files) writeFileSync(join(unfinished, name), text, { flush: true });
-    writeSafetensors(join(unfinished, weightsFile), tensors, { format: 'pt' });
+    writeSafetensors(join(unfinished, weightsFile), tensors, metadata);
     renameSync(unfinished, place);
   } catch (cause) {
     rmSync(unfinished, { recursive: true, force: true });

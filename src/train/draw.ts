@@ -1,5 +1,5 @@
 /** Drawing at random, all of it decided by one generator. */
-import type { Random } from '../../generate/sampling.ts';
+import type { Random } from '../generate/sampling.ts';
 
 export function pick<T>(values: readonly T[], random: Random): T {
   return values[Math.floor(random() * values.length)] as T;
