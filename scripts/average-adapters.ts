@@ -5,13 +5,12 @@
  */
 import { basename } from 'node:path';
 import { Command } from 'commander';
+import { readCardResults } from '../src/cli/card-results.ts';
 import { createInterrupt } from '../src/cli/interrupt.ts';
 import { runProgram } from '../src/cli/run.ts';
 import { openTerminal } from '../src/cli/terminal.ts';
 import { openModel } from '../src/generate/workspace.ts';
 import { defaultLanguageModel } from '../src/hub/catalogue.ts';
-import { readJsonLines } from '../src/json-lines.ts';
-import { adapterCardSchema } from '../src/memory/adapter-card.ts';
 import { averageAdapters } from '../src/memory/average-adapters.ts';
 
 await runProgram(createInterrupt(), async () => {
@@ -20,7 +19,7 @@ await runProgram(createInterrupt(), async () => {
     .requiredOption('--out <folder>', 'where the mean is written')
     .option('--name <name>', 'its name (default: that of its folder)')
     .option('--model <name>', 'the base model of all', defaultLanguageModel)
-    .option('--results <file>', 'JSON Lines of what was measured, to stand in the card')
+    .option('--results <file>', 'JSON Lines of `bench quality --json`, to stand in the card')
     .exitOverride();
   command.parse(process.argv);
   const { out, name, model, results } = command.opts<{ out: string; name?: string; model: string; results?: string }>();
@@ -30,7 +29,7 @@ await runProgram(createInterrupt(), async () => {
     card: {
       name: name ?? basename(out),
       training: `node scripts/average-adapters.ts ${process.argv.slice(2).join(' ')}`,
-      results: results === undefined ? [] : readJsonLines(results, adapterCardSchema.shape.results.element),
+      results: readCardResults(results),
     },
   });
   openTerminal({ json: false }).result(null, () => `The mean of ${command.args.length} adapters is in ${path}.`);

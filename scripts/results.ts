@@ -9,7 +9,14 @@ import { join, parse } from 'node:path';
 import { Command, Option } from 'commander';
 import { limitsOption } from '../src/cli/eval-options.ts';
 import { createInterrupt } from '../src/cli/interrupt.ts';
-import { addDeviceFlags, addOfflineFlag, type DeviceFlags, definedOnly, deviceOptions } from '../src/cli/options.ts';
+import {
+  addDeviceFlags,
+  addOfflineFlag,
+  type DeviceFlags,
+  definedOnly,
+  deviceOptions,
+  refuseIdle,
+} from '../src/cli/options.ts';
 import { showFetching } from '../src/cli/pull.ts';
 import { runProgram } from '../src/cli/run.ts';
 import { openTerminal, type Progress, type Terminal } from '../src/cli/terminal.ts';
@@ -66,7 +73,11 @@ await runProgram(interrupt, async () => {
     writeResultsPage(docs, readResults(out, plan, kept));
     terminal.notice(`Written: ${docs}`);
   };
-  if (data === undefined) return writePage();
+  if (data === undefined) {
+    const ofMeasuring = ['parts', 'only', 'model', 'adapter', 'embedder', 'offline', 'device', 'threads'];
+    refuseIdle(command, ofMeasuring, 'without --data nothing is measured', 'add --data');
+    return writePage();
+  }
   // A page that cannot be written anew is better known now than after hours of measuring.
   remarksOf(docs, plan);
   const signal = interrupt.signal();

@@ -99,7 +99,8 @@ async function report(events: AsyncIterable<LibraryEvent | RewriteEvent>, termin
     if (terminal.json) terminal.result(event, () => '');
     if (event.kind === 'document') {
       counts[event.outcome]++;
-      counts.references += event.references;
+      // Of a known document they were written before.
+      if (event.outcome === 'added' || event.outcome === 'replaced') counts.references += event.references;
       if (!terminal.json && event.outcome !== 'unchanged') {
         terminal.notice(`${event.outcome} ${event.name} (${counted(event.references, 'reference')})`);
       }

@@ -30,10 +30,9 @@ export function addAbility(bench: Command, interrupt: Interrupt): void {
     using fetching = showFetching(terminal, signal, flags.offline);
     await using opened = await openModel({ ...modelOptions(flags), fetch: fetching.options });
     const rows: AbilityRow[] = [];
-    for await (const row of measureAbility(opened.model, opened.tokenizer, flags.data, flags)) {
-      signal.throwIfAborted();
+    const { data, limit, seed } = flags;
+    for await (const row of measureAbility(opened.model, opened.tokenizer, data, { limit, seed, signal }))
       rows.push(row);
-    }
     terminal.results(rows, () =>
       table(
         ['task', 'metric', 'value', 'items'],

@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { tinyModelFolder } from '../../test/support/evaluation.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import type { QualityRow } from '../evaluate/quality.ts';
+import { adapterCardSchema } from '../memory/adapter-card.ts';
+import { readCardResults } from './card-results.ts';
 
 const launcher = fileURLToPath(new URL('../../bin/memory3.js', import.meta.url));
 
@@ -39,6 +41,11 @@ test('bench quality measures the layers and the kept tokens that it is asked for
       ['memory', '0, 1', 8],
     ],
   );
+  // What the card of an adapter is given is this output.
+  const cells = readCardResults(folder.write('rows.jsonl', out));
+  const share = rows[2]?.share;
+  assert.deepEqual([cells[2]?.share, cells[2]?.['share, high']], [share?.value, share?.high]);
+  assert.deepEqual(adapterCardSchema.shape.results.parse(cells), cells);
 });
 
 test('flags that would do nothing are refused', () => {

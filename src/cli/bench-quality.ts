@@ -97,9 +97,9 @@ export function addQuality(bench: Command, interrupt: Interrupt): void {
       header,
       repeatPrompt: opened.repeatPrompt,
       seed: flags.seed,
+      signal,
     });
     for await (const row of measuring) {
-      signal.throwIfAborted();
       rows.push(row);
       if (terminal.json) terminal.result(row, () => '');
       else terminal.notice(`${row.set} ${row.mode} ${row.layers ?? ''} ${row.kept ?? ''}: nll ${row.nll.toFixed(3)}`);

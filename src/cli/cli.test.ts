@@ -191,7 +191,9 @@ test('a bank from adding to removing: each command says in JSON what it did', as
     ['document', 'memories', 'end'],
   );
   assert.equal(added[0]?.outcome, 'added');
-  assert.equal((await ok('add', file))[0]?.outcome, 'unchanged');
+  assert.equal(added[2]?.references, 1);
+  const [known, end] = await ok('add', file);
+  assert.deepEqual([known?.outcome, known?.references, end?.references], ['unchanged', 1, 0]);
 
   const [listed] = await ok('list');
   const name = listed?.name as string;

@@ -6,12 +6,11 @@ import { Memory3Error } from '../errors.ts';
 import { measureLayers } from '../evaluate/measure-layers.ts';
 import { openModel } from '../generate/workspace.ts';
 import { defaultLanguageModel } from '../hub/catalogue.ts';
-import { readJsonLines } from '../json-lines.ts';
 import { readAdapterCard } from '../memory/adapter.ts';
-import { adapterCardSchema } from '../memory/adapter-card.ts';
 import { conversionSchema, convert } from '../train/conversion/convert.ts';
 import { type FittedClassifier, fitAnswerClassifier, writeWithClassifier } from '../train/conversion/fit-answers.ts';
 import { referenceModes } from '../train/conversion/group.ts';
+import { readCardResults } from './card-results.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
@@ -111,8 +110,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     const { data, run, out, mode, learn, steps, rate, rank, references, contexts, summaryTokens, seed } = flags;
-    const results =
-      flags.results === undefined ? [] : readJsonLines(flags.results, adapterCardSchema.shape.results.element);
+    const results = readCardResults(flags.results);
     using fetching = showFetching(terminal, signal, flags.offline);
     // The classifier is of the adapter that training goes on from; the bare model that is opened here has none.
     const { scoring, ...others } = flags;

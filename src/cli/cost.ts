@@ -96,13 +96,14 @@ export function addCost(program: Command, interrupt: Interrupt): void {
   });
 
   /** The model's configuration and profile; the model itself is opened to be measured only. */
-  async function readSubject(flags: CostFlags, { signal }: Interrupt): Promise<CostSubject> {
-    using fetching = showFetching(terminalOf(flags), signal(), flags.offline);
+  async function readSubject(flags: CostFlags, interrupt: Interrupt): Promise<CostSubject> {
+    const signal = interrupt.signal();
+    using fetching = showFetching(terminalOf(flags), signal, flags.offline);
     const options = { ...modelOptions(flags), fetch: fetching.options };
     if (flags.measured) {
       await using opened = await openModel(options);
       const { file, profile } = opened;
-      return { ...subjectOf(file, profile), measured: await measureCosts(opened, flags.rounds) };
+      return { ...subjectOf(file, profile), measured: await measureCosts(opened, flags.rounds, signal) };
     }
     const path = await fetchModel(flags.model ?? defaultLanguageModel, fetching.options);
     using opened = await openModelAndAdapter(path, options);

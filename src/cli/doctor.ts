@@ -10,13 +10,16 @@ import {
   adapterOptions,
   addAdapterFlags,
   addDeviceFlags,
+  addOfflineFlag,
   type DeviceFlags,
   deviceOptions,
 } from './options.ts';
+import { showFetching } from './pull.ts';
 import type { Terminal } from './terminal.ts';
 
 interface DoctorFlags extends DeviceFlags, AdapterFlags {
   readonly model?: string;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,10 +29,12 @@ export function addDoctor(program: Command, interrupt: Interrupt): void {
     'doctor --device webgpu',
     'doctor --no-adapter',
   ]).option('--model <name>', 'the model to try');
-  addAdapterFlags(addDeviceFlags(command)).action(async (flags: DoctorFlags) => {
+  addAdapterFlags(addDeviceFlags(addOfflineFlag(command))).action(async (flags: DoctorFlags) => {
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
-    const modelPath = flags.model === undefined ? {} : { modelPath: await fetchModel(flags.model, { signal }) };
+    using fetching = showFetching(terminal, signal, flags.offline);
+    const modelPath = flags.model === undefined ? {} : { modelPath: await fetchModel(flags.model, fetching.options) };
+    fetching[Symbol.dispose]();
     let failed = false;
     for await (const check of examine({ ...deviceOptions(flags), ...adapterOptions(flags), ...modelPath })) {
       signal.throwIfAborted();

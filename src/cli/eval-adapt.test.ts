@@ -42,4 +42,5 @@ test('eval adapt prints what each arm is worth and costs, as tables or as JSON, 
   const unknown = adapt('--domain', 'poems');
   assert.equal(unknown.code, 2);
   assert.match(unknown.err, /policies, contracts, textbook/);
+  assert.match(adapt(...args, '--steps', '4', '--passes', '9').err, /--passes: with --steps they are not counted/);
 });

@@ -15,7 +15,7 @@ import { armTitles, describeDifference, formatSeconds, metricTitles, seenNote } 
 import { newCommand, terminalOf } from './command.ts';
 import { memoriesOption } from './eval-options.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, type ModelFlags, modelOptions, number } from './options.ts';
+import { addModelFlags, type ModelFlags, modelOptions, number, refuseIdle } from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatBytes, formatCount, type Progress, type Terminal, table } from './terminal.ts';
 
@@ -58,6 +58,9 @@ export function addEvalAdapt(evaluation: Command, interrupt: Interrupt): void {
     .addOption(number('--rate <x>', 'its largest learning rate', training.rate).default(defaults.training.rate))
     .addOption(number('--seed <n>', 'draws documents and questions', shape.seed).default(defaults.seed));
   addModelFlags(command).action(async (flags: AdaptFlags) => {
+    if (flags.steps !== undefined) {
+      refuseIdle(command, ['passes'], 'with --steps they are not counted', 'leave out --steps');
+    }
     const terminal = terminalOf(flags);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);

@@ -12,7 +12,7 @@ import { openWorkspace } from '../generate/workspace.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelFlags, checked, type ModelFlags, workspaceOptions } from './options.ts';
+import { addModelFlags, checked, givenFlag, type ModelFlags, workspaceOptions } from './options.ts';
 import { showFetching } from './pull.ts';
 import { formatBytes, formatCount, formatDuration, type Progress, type Terminal, table } from './terminal.ts';
 
@@ -57,11 +57,23 @@ export function addEvalBank(evaluation: Command, interrupt: Interrupt): void {
     const memories = flags.cold !== true;
     const path = bankPath(bank);
     const finished = await finishedBank(path, plan, { memories });
-    if (finished !== null) {
+    const printFinished = (all: FinishedBank) => {
       terminal.notice(`The bank ${bank} is finished: there is nothing to do.`);
-      printBank(terminal, finished, bank, statSync(path).size);
-      return;
-    }
+      printBank(terminal, all, bank, statSync(path).size);
+    };
+    // Another model or profile that is asked for is refused by opening the bank with it.
+    const asked = givenFlag(command, [
+      'data',
+      'bank',
+      'sources',
+      'limit',
+      'cold',
+      'json',
+      'offline',
+      'device',
+      'threads',
+    ]);
+    if (finished !== null && asked === undefined) return printFinished(finished);
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
     await using workspace = await openWorkspace({
@@ -70,6 +82,7 @@ export function addEvalBank(evaluation: Command, interrupt: Interrupt): void {
       fetch: fetching.options,
       onNotice: (message) => terminal.notice(message),
     });
+    if (finished !== null) return printFinished(finished);
     const events = buildBank(workspace, plan, { memories, signal });
     printBank(terminal, await report(events, dirname(path), terminal), bank, workspace.bank.stats().fileBytes);
   });

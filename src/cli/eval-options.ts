@@ -1,5 +1,5 @@
 /** What the evaluations that have modes share: how many references, which are left out, and opening what is evaluated. */
-import type { Option } from 'commander';
+import type { Command, Option } from 'commander';
 import { z } from 'zod';
 import { type Evaluated, evaluationOptionsSchema } from '../evaluate/eval/evaluate.ts';
 import { type Mode, mostRecalled, mostReferences } from '../evaluate/eval/modes.ts';
@@ -13,6 +13,7 @@ import {
   modelOptions,
   number,
   numeral,
+  refuseIdle,
   workspaceOptions,
 } from './options.ts';
 import { showFetching } from './pull.ts';
@@ -53,6 +54,17 @@ export function overlapOption(): Option {
       .union([z.literal('none').transform(() => null), numeral], { error: 'A number is expected, or "none".' })
       .pipe(evaluationOptionsSchema.shape.overlap.unwrap()),
   ).default(defaultOverlap, '2/3');
+}
+
+/** Refuses flags of a bank where no mode recalls from it. @throws Memory3Error "usage" */
+export function refuseIdleBank(command: Command, modes: readonly Mode[]): void {
+  if (mostRecalled(modes) > 0) return;
+  refuseIdle(
+    command,
+    ['bank', 'embedder', 'overlap'],
+    'no mode recalls from a bank',
+    'add such a mode (--modes memory)',
+  );
 }
 
 /** Opens the model, and the bank where a mode recalls from it. */

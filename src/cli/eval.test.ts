@@ -68,6 +68,9 @@ test('eval prints cells as a table or as JSON; bench ability measures the same',
   assert.equal(unknown.code, 2);
   assert.match(unknown.err, /There is no task "nothing"/);
   assert.equal(memory3(...evaluation, '--modes', 'some').code, 2);
+  const idle = memory3(...evaluation, '--tasks', 'arc_easy', '--modes', 'none,memory:gold', '--bank', 'b');
+  assert.equal(idle.code, 2);
+  assert.match(idle.err, /--bank: no mode recalls from a bank\.\n/);
   assert.match(memory3('eval', ...model).err, /--run <folder> is missing/);
 
   const other = storeRun(folder.path, 'other', {

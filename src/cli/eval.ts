@@ -14,10 +14,17 @@ import { type AddCommand, newCommand, terminalOf } from './command.ts';
 import { addEvalAdapt } from './eval-adapt.ts';
 import { addEvalBank } from './eval-bank.ts';
 import { addEvalDialogue } from './eval-dialogue.ts';
-import { type Limits, limitsOption, memoriesOption, openForEvaluation, overlapOption } from './eval-options.ts';
+import {
+  type Limits,
+  limitsOption,
+  memoriesOption,
+  openForEvaluation,
+  overlapOption,
+  refuseIdleBank,
+} from './eval-options.ts';
 import { printEvaluation } from './eval-tables.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addBankFlag, addModelFlags, type BankFlags, type ModelFlags, number } from './options.ts';
+import { addBankFlag, addModelFlags, type BankFlags, givenFlag, type ModelFlags, number } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
 interface EvalFlags extends ModelFlags, BankFlags {
@@ -82,6 +89,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     const signal = interrupt.signal();
     const modes = parseModes(flags.modes, flags.memories);
     const wanted = flags.tasks.split(',').map((name) => taskNamed(name.trim()).name) as [string, ...string[]];
+    refuseIdleBank(command, modes);
     await using evaluated = await openForEvaluation(flags, modes, terminal, signal);
     using progress = terminal.progress('Measuring');
     const { limit, shots, seed, documentStart, overlap, heldOut = false } = flags;
@@ -103,7 +111,10 @@ export function addEval(program: Command, interrupt: Interrupt): void {
       if (event.kind === 'batch') {
         const detail = `${event.task} ${event.mode} ${event.tokensPerSecond.toFixed(0)} tokens/s`;
         progress.update(event.done, event.total, detail);
-      } else printEvaluation(event, terminal);
+      } else {
+        progress[Symbol.dispose]();
+        printEvaluation(event, terminal);
+      }
     }
   });
   command.hook('preSubcommand', refuseFlags);
@@ -141,12 +152,6 @@ async function reportOnly(
   const report = await reportRun(run, summary, compare);
   const cells = compare === undefined ? summary : { cells: [], averages: [] };
   printEvaluation({ ...report, ...cells }, terminal);
-}
-
-/** A flag that stands on the command line, and is not among those named. */
-function givenFlag(command: Command, except: readonly string[]): string | undefined {
-  const isGiven = (name: string) => !except.includes(name) && command.getOptionValueSource(name) === 'cli';
-  return command.options.find((option) => isGiven(option.attributeName()))?.long ?? undefined;
 }
 
 /** Commander would ask for a required flag of this command in its subcommands too. */

@@ -26,6 +26,12 @@ export function refuseIdle(command: Command, names: readonly string[], why: stri
   throw new Memory3Error('usage', `${flags}: ${why}.`, { remedy: `Leave it out, or ${otherwise}.` });
 }
 
+/** A flag that stands on the command line, and is not among those named. */
+export function givenFlag(command: Command, except: readonly string[]): string | undefined {
+  const isGiven = (name: string) => !except.includes(name) && command.getOptionValueSource(name) === 'cli';
+  return command.options.find((option) => isGiven(option.attributeName()))?.long ?? undefined;
+}
+
 /** A flag whose value must satisfy a schema; a wrong value is an error that names flag and value. */
 export function checked(flags: string, description: string, schema: z.ZodType): Option {
   return new Option(flags, description).argParser((value: string) => {

@@ -136,6 +136,7 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
       onProgress: ({ phase, done, total }) => progress.update(phase, done, total),
       signal,
     });
+    progress[Symbol.dispose]();
     terminal.result(summary, () => describePrepared(summary, good !== undefined));
   });
 }

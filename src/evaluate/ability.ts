@@ -21,13 +21,13 @@ const abilityTasks = ['wikitext2', 'arc_easy', 'piqa', 'hellaswag', 'boolq'];
  * Measures a model on the data sets of a folder: WikiText-2, ARC-easy, PIQA, HellaSwag, BoolQ. Prompts stand alone, without
  * a document-start token, as other programs measure them.
  * @param limit items of each task, drawn by `seed`
- * @throws Memory3Error "not-found" or "damaged", naming file and line.
+ * @throws Memory3Error "not-found" or "damaged", naming file and line; the signal's reason between two batches.
  */
 export async function* measureAbility(
   model: LanguageModel,
   tokenizer: Tokenizer,
   folder: string,
-  { limit, seed }: { readonly limit: number; readonly seed: number },
+  { limit, seed, signal }: { readonly limit: number; readonly seed: number; readonly signal?: AbortSignal },
 ): AsyncGenerator<AbilityRow, void> {
   for (const name of abilityTasks) {
     const task = taskNamed(name);
@@ -36,6 +36,7 @@ export async function* measureAbility(
     const [metric] = task.metrics;
     const scores: Weighted[] = [];
     for (const batch of batchesOf(measurement, tokenizer)) {
+      signal?.throwIfAborted();
       const { records } = await measureBatch({ model, tokenizer, finder: null, memories: null }, measurement, batch);
       for (const { scores: all, weight } of records) {
         const score = all[metric];

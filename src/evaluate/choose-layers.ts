@@ -55,7 +55,6 @@ export interface LayerSweepOptions extends Omit<QualityOptions, 'compared' | 're
   /** Default every token, and 32. */
   readonly kept?: ComparedLayers['kept'];
   readonly onRow?: (row: QualityRow) => void;
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -76,14 +75,14 @@ export function layerCandidates(layers: number, carrying?: readonly number[]): L
 
 /**
  * Measures all candidates and chooses one. Each question has its own reference alone.
- * @throws Memory3Error "usage" if there are no candidates or no questions; the signal's reason between two rows.
+ * @throws Memory3Error "usage" if there are no candidates or no questions; the signal's reason.
  */
 export async function chooseLayers(
   model: LanguageModel,
   tokenizer: Tokenizer,
   sets: readonly QualitySet[],
   candidates: readonly LayerCandidate[],
-  { kept = ['all', 32], onRow, signal, ...options }: LayerSweepOptions,
+  { kept = ['all', 32], onRow, ...options }: LayerSweepOptions,
 ): Promise<LayerDecision> {
   const scored: { readonly row: QualityRow; readonly nll: readonly number[] }[] = [];
   const models = { none: model, rag: model, memory: model };
@@ -93,10 +92,7 @@ export async function chooseLayers(
     references: [1],
     onScores: (row, scores) => scored.push({ row, nll: scores.map(({ nll }) => nll) }),
   });
-  for await (const row of measuring) {
-    signal?.throwIfAborted();
-    onRow?.(row);
-  }
+  for await (const row of measuring) onRow?.(row);
   // Rows of single sets come before the one of all of them.
   const ofAll = (row: QualityRow) => sets.length === 1 || row.set === 'all';
   const measured = candidates.map((candidate): MeasuredCandidate => {

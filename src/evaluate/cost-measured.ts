@@ -30,8 +30,11 @@ export interface MeasuredCosts {
 /** References that are written at once. */
 const writtenAtOnce = 8;
 
-/** @param rounds that are counted; one more goes before them, in which graphs are compiled. */
-export async function measureCosts(opened: OpenedModel, rounds: number): Promise<MeasuredCosts> {
+/**
+ * @param rounds that are counted; one more goes before them, in which graphs are compiled.
+ * @throws the signal's reason between two rounds
+ */
+export async function measureCosts(opened: OpenedModel, rounds: number, signal?: AbortSignal): Promise<MeasuredCosts> {
   const { model, tokenizer, profile, repeatPrompt } = opened;
   const text = tokenizer.encode(libraryTexts().join('\n\n'));
   const length = longestBody(profile);
@@ -45,6 +48,7 @@ export async function measureCosts(opened: OpenedModel, rounds: number): Promise
   const readMemory: number[] = [];
   const readText: number[] = [];
   for (let round = 0; round <= rounds; round++) {
+    signal?.throwIfAborted();
     const started = performance.now();
     const written = await writeMemories(model, profile, references, repeatPrompt);
     const writing = seconds(started);

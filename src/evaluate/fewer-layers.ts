@@ -59,7 +59,6 @@ export interface FewerLayersOptions extends Omit<QualityOptions, 'compared' | 'r
   /** Tokens of each layer that make the size. */
   readonly tokens: number;
   readonly onRow?: (row: QualityRow) => void;
-  readonly signal?: AbortSignal;
 }
 
 /** What one choice of layers came to. */
@@ -70,13 +69,13 @@ interface Scored {
 
 /**
  * Measures both. Each question has its own reference alone.
- * @throws Memory3Error "usage" for a single layer or no questions; the signal's reason between two rows.
+ * @throws Memory3Error "usage" for a single layer or no questions; the signal's reason.
  */
 export async function fewerLayers(
   model: LanguageModel,
   tokenizer: Tokenizer,
   sets: readonly QualitySet[],
-  { layers, tokens, onRow, signal, ...options }: FewerLayersOptions,
+  { layers, tokens, onRow, ...options }: FewerLayersOptions,
 ): Promise<FewerLayersReport> {
   if (layers.length < 2) throw new Memory3Error('usage', 'Of a single memory layer there are no fewer to choose.');
   const random = seededRandom(options.seed);
@@ -94,7 +93,6 @@ export async function fewerLayers(
       references: [1],
       onScores,
     })) {
-      signal?.throwIfAborted();
       onRow?.(row);
     }
     return scored;

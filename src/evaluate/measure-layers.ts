@@ -78,7 +78,10 @@ export async function measureLayers(
     signal.throwIfAborted();
     if (event.kind !== 'baseline' && ++done % 30 === 0) onNotice(`${done} of ${restricted.length} heads and layers`);
   }
-  const carrying = carryingRange(readSurvey(heads, fingerprint), model.config).layers;
+  const survey = readSurvey(heads, fingerprint);
+  // Where no head stands out of the noise the survey proposes nothing, and the other candidates are compared.
+  const carrying = survey.carried === 0 ? undefined : carryingRange(survey, model.config).layers;
+  if (carrying === undefined) onNotice('No head carries anything beyond noise.');
   const decision = await chooseLayers(
     model,
     tokenizer,

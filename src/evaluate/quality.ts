@@ -77,6 +77,8 @@ export interface QualityOptions {
   /** Orders references in prompts and draws the intervals' samples. */
   readonly seed: number;
   /** Gets each row with what its questions came to, in the order of the set's. */
+  /** Ends the measuring between two batches. */
+  readonly signal?: AbortSignal;
   readonly onScores?: (row: QualityRow, scores: readonly ItemScore[]) => void;
 }
 
@@ -86,7 +88,8 @@ export const qualityBatch = 16;
 /**
  * Measures every mode and profile on the same questions; rows come as they are finished.
  * @throws Memory3Error "usage" if a set has no questions or too few distractors, for layers, a classifier of answers or a
- *   number of summary tokens that the model does not have; "too-long" for a question that does not fit the model's context.
+ *   number of summary tokens that the model does not have; "too-long" for a question that does not fit the model's context; the
+ *   signal's reason.
  */
 export async function* measureQuality(
   models: QualityModels,
@@ -102,7 +105,7 @@ export async function* measureQuality(
     }
     checkLengths(models, tokenizer, { name, items }, most);
   }
-  const { scoring } = options;
+  const { scoring, signal } = options;
   for (const { layers, kept } of options.compared) {
     memoryLayers(layers, models.memory.config.layers);
     for (const keptTokens of kept) {
@@ -114,12 +117,13 @@ export async function* measureQuality(
   const none = models.none;
   yield* results.rows(
     { mode: 'none', layers: null, kept: null, references: 0 },
-    await measureEach(sets, tokenizer, 0, qualityBatch, (items) => plain(none, items)),
+    await measureEach(sets, tokenizer, { references: 0, size: qualityBatch, signal }, (items) => plain(none, items)),
   );
   if (models.rag !== none) await none.releaseSessions();
   for (const references of options.references) {
     const random = seededRandom(options.seed);
-    const measured = await measureEach(sets, tokenizer, references, Math.ceil(qualityBatch / references), (items) =>
+    const size = Math.ceil(qualityBatch / references);
+    const measured = await measureEach(sets, tokenizer, { references, size, signal }, (items) =>
       withText(models.rag, items, random),
     );
     yield* results.rows({ mode: 'rag', layers: null, kept: null, references }, measured);
@@ -203,9 +207,17 @@ class Results {
   }
 }
 
-/** Batches of a set's questions, each with its first references only. */
-function* batchesOf({ items }: QualitySet, references: number, size: number): Generator<QuestionItem[], void> {
+interface Batching {
+  /** Of each question, its first. */
+  readonly references: number;
+  /** Questions of a batch. */
+  readonly size: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+function* batchesOf({ items }: QualitySet, { references, size, signal }: Batching): Generator<QuestionItem[], void> {
   for (let start = 0; start < items.length; start += size) {
+    signal?.throwIfAborted();
     yield items.slice(start, start + size).map((item) => firstReferences(item, references));
   }
 }
@@ -224,14 +236,13 @@ interface Prepared {
 async function measureEach(
   sets: readonly QualitySet[],
   tokenizer: Tokenizer,
-  references: number,
-  size: number,
+  batching: Batching,
   prepare: (items: readonly QuestionItem[]) => Promise<Prepared>,
 ): Promise<Measured[]> {
   const measured: Measured[] = [];
   for (const set of sets) {
     const scores: ItemScore[] = [];
-    for (const batch of batchesOf(set, references, size)) {
+    for (const batch of batchesOf(set, batching)) {
       const { context: prepared, prefixes } = await prepare(batch);
       await using context = prepared;
       scores.push(...(await scoreItems(context, tokenizer, batch, prefixes)));
@@ -262,7 +273,7 @@ async function* measureMemories(
   options: QualityOptions,
   results: Results,
 ): AsyncGenerator<QualityRow, void> {
-  const { scoring, storage, header } = options;
+  const { scoring, storage, header, signal } = options;
   const chosen = memoryLayers(layers, model.config.layers);
   const variants = counts.flatMap((kept) =>
     options.references.map((references) => ({
@@ -274,9 +285,9 @@ async function* measureMemories(
   // Where all tokens are kept the writer computes no scores, so that a profile that keeps fewer decides.
   const encoding = (variants.find(({ key }) => key.kept !== 'all') ?? variants[0])?.profile;
   if (encoding === undefined) return;
-  const most = Math.max(...options.references);
+  const batching = { references: Math.max(...options.references), size: qualityBatch, signal };
   for (const [index, set] of sets.entries()) {
-    for (const batch of batchesOf(set, most, qualityBatch)) {
+    for (const batch of batchesOf(set, batching)) {
       const encoded = await encodeAll(model, encoding, batch, options.repeatPrompt);
       for (const { key, profile, measured } of variants) {
         const items = batch.map((item) => firstReferences(item, key.references));

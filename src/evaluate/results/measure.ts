@@ -82,7 +82,7 @@ export async function* measureResults(request: ResultsRequest): AsyncGenerator<R
         signal.throwIfAborted();
         onNotice(message);
       };
-      if (await storeThroughput(kept, part, subject, noticed)) saveDate(kept);
+      await storeThroughput(kept, part, subject, { onNotice: noticed, onStored: () => saveDate(kept) });
     }
     yield { kind: 'part', name: part.name };
   }

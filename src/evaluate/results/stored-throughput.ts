@@ -71,17 +71,22 @@ export interface ThroughputSubject {
   readonly threads: number;
 }
 
+export interface ThroughputListener {
+  readonly onNotice: (message: string) => void;
+  /** Something new was measured, and is in the folder. */
+  readonly onStored: () => void;
+}
+
 /**
  * Measures into the folder what is not measured there.
- * @returns whether something was measured
  * @throws Memory3Error "mismatch" if another model or other sizes were measured; "damaged"; "disk"; what measuring throws
  */
 export async function storeThroughput(
   folder: string,
   { batches, references, promptTokens, newTokens, rounds, llamaCpp }: ThroughputPart,
   { opened, embedder, threads }: ThroughputSubject,
-  onNotice: (message: string) => void,
-): Promise<boolean> {
+  { onNotice, onStored }: ThroughputListener,
+): Promise<void> {
   const measured = {
     model: { name: opened.file.name, fingerprint: await opened.file.fingerprint() },
     profile: profileIdentity(opened.profile, opened.model).name,
@@ -101,11 +106,12 @@ export async function storeThroughput(
         remedy: 'Remove that file to measure it anew, or write the page elsewhere (--docs).',
       });
     }
-    if (stored.complete) return false;
+    if (stored.complete) return;
   }
   const store = (report: ThroughputReport, complete: boolean) => {
     const text = `${JSON.stringify({ format, measured, complete, machine, report }, null, 2)}\n`;
     onDisk(folder, () => replaceFile(folder, fileName, text));
+    onStored();
   };
   const report = await measureThroughput(opened, embedder, {
     ...{ batches, references, promptTokens, newTokens, rounds, threads, llamaCpp, onNotice },
@@ -113,5 +119,4 @@ export async function storeThroughput(
     onMeasured: (report) => store(report, false),
   });
   store(report, true);
-  return true;
 }
