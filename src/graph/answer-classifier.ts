@@ -82,7 +82,7 @@ export function neighbourRows(
  * @param neighbours `neighbourRows`
  * @param part names of the parts' values in the graph
  */
-export function answerLogits(
+function answerLogits(
   builder: GraphBuilder,
   projected: string,
   neighbours: string,

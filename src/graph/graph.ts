@@ -6,7 +6,7 @@
  * the graph of its gradient. `onnx.ts` writes it as an ONNX ModelProto.
  */
 
-export type ElementType = 'float32' | 'int64' | 'uint8' | 'bool';
+export type ElementType = 'float32' | 'int64' | 'uint8';
 type ElementArray = Float32Array | BigInt64Array | Uint8Array;
 
 /** A graph's input or output; a string stands for a dimension that is known only when the graph runs. */

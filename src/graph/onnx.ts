@@ -13,7 +13,7 @@ export interface OnnxModel {
 
 const irVersion = 10;
 const opsets = { '': 21, 'com.microsoft': 1 } as const;
-const dataTypes: Record<ElementType, number> = { float32: 1, uint8: 2, int64: 7, bool: 9 };
+const dataTypes: Record<ElementType, number> = { float32: 1, uint8: 2, int64: 7 };
 /** ONNX Runtime reads shapes and axes while loading, before external data is at hand: small constants stay inside. */
 const inlineBytes = 1024;
 

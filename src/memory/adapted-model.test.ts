@@ -89,13 +89,21 @@ describe('a model with an adapter', () => {
     using folder = temporaryFolder();
     const cache = join(folder.path, 'merged');
     const kept: string[] = [];
+    // One was killed in the middle long ago; another is being written.
+    const [killed, other] = [
+      folder.write('merged/a.merged.safetensors.1.unfinished', ''),
+      'b.merged.safetensors.2.unfinished',
+    ];
+    utimesSync(killed, 1, 1);
+    folder.write(`merged/${other}`, '');
+    kept.push(other);
     for (let i = 1; i <= 6; i++) {
       (await merge(await writeRandom(join(folder.path, `${i}`), i / 100), cache))[Symbol.dispose]();
       const fresh = readdirSync(cache).find((name) => !kept.includes(name)) as string;
       utimesSync(join(cache, fresh), i, i);
       kept.push(fresh);
     }
-    assert.deepEqual(readdirSync(cache).sort(), kept.slice(-4).sort());
+    assert.deepEqual(readdirSync(cache).sort(), [other, ...kept.slice(-4)].sort());
   });
 
   it('works where nothing can be kept, and says so', async () => {

@@ -22,6 +22,8 @@ export interface MergeOptions {
 
 /** Merged models that are kept; the oldest goes when another is written. Each has the size of the model's matrices in its width. */
 const keptModels = 4;
+/** What is written for longer than this many milliseconds is not written any more. */
+const longestMerge = 3_600_000;
 /** Changes when the same adapter would give other tensors. */
 const mergeVersion = 1;
 const extension = '.merged.safetensors';
@@ -88,15 +90,18 @@ function storedOrWritten(
   return openStoredWeights(path, changes.names);
 }
 
-/** Makes the folder, and deletes the oldest merged models until there is room for one more. */
+/** Makes the folder, and deletes what killed processes have left, and the oldest merged models until there is room for one more. */
 function makeRoom(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true });
-    const kept = readdirSync(folder)
-      .filter((name) => name.endsWith(extension))
-      .map((name) => ({ path: join(folder, name), time: statSync(join(folder, name)).mtimeMs }))
-      .sort((a, b) => b.time - a.time);
-    for (const { path } of kept.slice(keptModels - 1)) rmSync(path, { force: true });
+    const files = readdirSync(folder).map((name) => {
+      const path = join(folder, name);
+      return { path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 };
+    });
+    const kept = files.filter(({ path }) => path.endsWith(extension)).sort((a, b) => b.time - a.time);
+    const isAbandoned = ({ path, time }: { path: string; time: number }) =>
+      path.endsWith('.unfinished') && Date.now() - time > longestMerge;
+    for (const { path } of [...kept.slice(keptModels - 1), ...files.filter(isAbandoned)]) rmSync(path, { force: true });
   } catch (cause) {
     throw new Memory3Error('disk', `${folder} cannot be written.`, { cause });
   }

@@ -58,9 +58,12 @@ export interface Adapter extends Disposable {
   readonly answerClassifier: AnswerClassifier | null;
 }
 
+/** Of a damaged adapter. */
+const remedy = 'Restore it from a copy, or make it again.';
+
 /** The card of an adapter, without a look at its tensors' values. @throws Memory3Error like {@link openAdapter} */
 export function readAdapterCard(path: string): AdapterCard {
-  using file = openSafetensors(adapterFile(path));
+  using file = openSafetensors(adapterFile(path), remedy);
   return cardOf(file);
 }
 
@@ -70,13 +73,13 @@ export function readAdapterCard(path: string): AdapterCard {
  * @param path a folder with `adapter.safetensors`, or such a file
  * @param base the model that it is to change
  * @throws Memory3Error "mismatch" if it was made for another model; "damaged" for a malformed card, tensors that do not fit
- *   the model's shapes, and values that are no finite numbers; "not-found"
+ *   the model's shapes, and values that are no finite numbers; "unsupported" for a file without a card; "not-found"
  * @example
  * using adapter = await openAdapter('assets/adapters/squad', model);
  * mergedWeights(model.weights, adapter.changes, adapter.card.matrixWidth);
  */
 export async function openAdapter(path: string, base: ModelFile): Promise<Adapter> {
-  const file = openSafetensors(adapterFile(path));
+  const file = openSafetensors(adapterFile(path), remedy);
   try {
     const card = cardOf(file);
     const fingerprint = await base.fingerprint();
@@ -164,7 +167,7 @@ function adapterFile(path: string): string {
 }
 
 function damaged(path: string, fault: string): Memory3Error {
-  return new Memory3Error('damaged', `The adapter ${path} is damaged: ${fault}.`);
+  return new Memory3Error('damaged', `The adapter ${path} is damaged: ${fault}.`, { remedy });
 }
 
 function cardOf({ path, metadata }: SafetensorsFile): AdapterCard {

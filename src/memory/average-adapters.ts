@@ -50,8 +50,8 @@ export async function averageAdapters(
   names.delete(answerClassifierName);
   for (const name of names) {
     const same = all.map((tensors) => tensors.get(name));
-    const shape = all[0]?.get(name)?.shape;
-    const unfit = same.findIndex((tensor) => tensor === undefined || `${tensor.shape}` !== `${shape}`);
+    const shapes = same.map((tensor) => `${tensor?.shape}`);
+    const unfit = shapes.findIndex((shape) => shape !== shapes[0]);
     if (unfit >= 0) throw unlike(first, adapters[unfit] as Adapter, `tensor "${name}"`);
     mean.set(name, meanOf(same as readonly TensorToWrite[]));
   }

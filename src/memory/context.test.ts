@@ -120,6 +120,23 @@ describe('a context', () => {
     for (const [token, logit] of read.entries()) assert.ok(Math.abs((begun[token] as number) - logit) < 5e-4);
   });
 
+  it('begins with many tokens piece by piece, the same in every sequence of a batch', async () => {
+    using file = await openFamily('llama');
+    await using device = new Device({ threads: 1 });
+    const model = new LanguageModel(file, device, { precision: 'f32' });
+    const beginning = tokens(300, 60);
+    const memory = { profile, memories: 1 };
+    await using read = await ReadingContext.open(model, { memory });
+    const { data: expected } = await read.extend([[...beginning, 7]]);
+    await using begun = await ReadingContext.open(model, { memory, batch: 3 });
+    await begun.begin(beginning);
+    const { data } = await begun.extend([[7], [7], [7]]);
+    assert.deepEqual([begun.length(0), data.length], [301, 3 * expected.length]);
+    for (const [i, logit] of data.entries()) {
+      assert.ok(Math.abs((expected[i % expected.length] as number) - logit) < 5e-4);
+    }
+  });
+
   it('that cannot be opened leaves nothing in the device', async () => {
     using file = await openFamily('llama');
     await using device = new Device({ threads: 1 });

@@ -23,6 +23,9 @@ import { biasOf, contextBase, regionsOf, type Slots } from './slots.ts';
 /** Slots are added in steps of this many, so that arrays seldom move. */
 const growth = 64;
 
+/** Constant tokens that are read at once: a long beginning needs no scores of everything with everything. */
+const pieceOfBeginning = 256;
+
 export interface ContextOptions {
   /** Sequences that are read side by side; default 1. */
   readonly batch?: number;
@@ -74,6 +77,7 @@ export class ReadingContext implements AsyncDisposable {
   readonly #memories: number;
   readonly #start: number;
   readonly #attentionShares: boolean;
+  readonly #options: ContextOptions;
   /** Slots for the context that every array has at present. */
   #capacity = growth;
   /** Tokens read so far, for each sequence. */
@@ -90,6 +94,7 @@ export class ReadingContext implements AsyncDisposable {
   ) {
     this.model = model;
     this.#session = session;
+    this.#options = options;
     this.#state = state;
     this.batch = options.batch ?? 1;
     this.#memoryLayers = options.memory?.profile.layers ?? model.memoryLayers;
@@ -121,7 +126,7 @@ export class ReadingContext implements AsyncDisposable {
     await using opening = new AsyncDisposableStack();
     const context = opening.use(new ReadingContext(model, session, state, options, { header, perMemory }));
     if (profile !== undefined) {
-      await context.#placeConstant(profile.header, 0, () => 0);
+      await context.#place(await context.#constant(profile.header, 0, []), () => 0);
       context.#headerSeen = profile.header;
     }
     opening.move();
@@ -143,9 +148,18 @@ export class ReadingContext implements AsyncDisposable {
       throw new Memory3Error('usage', 'Only an empty context without memories in use can begin with constant tokens.');
     }
     if (tokens.length === 0) return;
-    await this.#reserve(tokens.length);
-    await this.#placeConstant(tokens, this.#start, (layer) => this.#base(this.#kind(layer)));
-    this.#lengths.fill(tokens.length);
+    // What all sequences have in common is computed by one.
+    await using alone = this.batch === 1 ? null : await ReadingContext.open(this.model, { ...this.#options, batch: 1 });
+    const contexts = alone === null ? [this] : [alone, this];
+    for (const context of contexts) await context.#reserve(tokens.length);
+    for (let start = 0; start < tokens.length; start += pieceOfBeginning) {
+      const piece = tokens.slice(start, start + pieceOfBeginning);
+      const data = await (alone ?? this).#constant(piece, this.#start + start, tokens.slice(0, start));
+      for (const context of contexts) {
+        await context.#place(data, (layer) => context.#base(context.#kind(layer)) + start);
+        context.#lengths.fill(start + piece.length);
+      }
+    }
   }
 
   /** Forgets what a sequence has read after its first `length` tokens. */
@@ -261,12 +275,16 @@ export class ReadingContext implements AsyncDisposable {
   }
 
   /**
-   * Puts tokens that every sequence begins with into the slots that `rowOf` names, from the copy that the model keeps:
-   * what they are depends on nothing but themselves, their position and the header before them.
+   * Key-values of tokens that contexts begin with, `[layers, 2, kvHeads, tokens, headDim]`, from the copy that the model
+   * keeps: what they are depends on nothing but themselves, their position, and the header and the tokens before them.
    */
-  async #placeConstant(tokens: readonly number[], position: number, rowOf: (layer: number) => number): Promise<void> {
-    const key = [this.#headerSeen, position, tokens].join(' ');
-    const data = await this.model.constantKeysValues(key, () => this.#encodeConstant(tokens, position));
+  #constant(tokens: readonly number[], position: number, before: readonly number[]): Promise<Float32Array> {
+    const key = [this.#headerSeen, before, position, tokens].join(' ');
+    return this.model.constantKeysValues(key, tokens.length, () => this.#encodeConstant(tokens, position));
+  }
+
+  /** Puts key-values into the slots of every sequence that `rowOf` names. */
+  async #place(data: Float32Array, rowOf: (layer: number) => number): Promise<void> {
     const names = this.#allNames();
     const rows = Int32Array.from(names, (_, index) => rowOf(Math.floor(index / 2)));
     for (let element = 0; element < this.batch; element++) {

@@ -10,7 +10,7 @@ it('a model remembers what it has made, and no failure to make it', async () => 
   const model = new LanguageModel(file, device);
   const values = Float32Array.of(1);
   const fails = async () => Promise.reject(new Error('no memory left'));
-  await assert.rejects(model.constantKeysValues('opening', fails), /no memory left/);
-  assert.equal(await model.constantKeysValues('opening', async () => values), values);
-  assert.equal(await model.constantKeysValues('opening', fails), values);
+  await assert.rejects(model.constantKeysValues('opening', 1, fails), /no memory left/);
+  assert.equal(await model.constantKeysValues('opening', 1, async () => values), values);
+  assert.equal(await model.constantKeysValues('opening', 1, fails), values);
 });

@@ -35,8 +35,8 @@ export interface LanguageModelOptions {
   readonly profilePrefix?: string;
 }
 
-/** A header and the openings of a few templates; each takes a megabyte or so. */
-const rememberedConstants = 16;
+/** Bytes of key-values: a header and the openings of many templates, which take a megabyte or so, or a few long beginnings. */
+const rememberedConstants = 128 * 2 ** 20;
 
 /** Runs one model on one device. Graphs are built and compiled when they are first needed. */
 export class LanguageModel {
@@ -46,7 +46,7 @@ export class LanguageModel {
   readonly #embedding: WeightTensor;
   readonly #options: LanguageModelOptions;
   readonly #sessions = new Map<string, Promise<number>>();
-  readonly #constants = new LRUCache<string, Promise<Float32Array>>({ max: rememberedConstants });
+  readonly #constants = new LRUCache<string, Promise<Float32Array>>({ maxSize: rememberedConstants });
 
   constructor(source: ModelSource, device: Device, options: LanguageModelOptions = {}) {
     this.config = source.config;
@@ -108,13 +108,21 @@ export class LanguageModel {
 
   /**
    * Key-values of tokens that contexts begin with (header, template), `[layers, 2, kvHeads, tokens, headDim]`: constant, so
-   * computed once for each key, by whoever asks first. Nobody may change them.
+   * computed once for each key, by whoever asks first, and kept while there is room. Nobody may change them.
    */
-  constantKeysValues(key: string, compute: () => Promise<Float32Array>): Promise<Float32Array> {
-    return remembered(this.#constants, key, compute);
+  constantKeysValues(key: string, tokens: number, compute: () => Promise<Float32Array>): Promise<Float32Array> {
+    const { layers, kvHeads, headDim } = this.config;
+    const size = tokens * layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
+    const made = this.#constants;
+    const kept = {
+      get: (name: string) => made.get(name),
+      delete: (name: string) => made.delete(name),
+      set: (name: string, value: Promise<Float32Array>) => made.set(name, value, { size }),
+    };
+    return remembered(kept, key, compute);
   }
 
-  /** Frees every compiled graph; the next call that needs one compiles it again. */
+  /** Frees every compiled graph; contexts that are open end with them, what is opened later compiles them again. */
   async releaseSessions(): Promise<void> {
     const sessions = await Promise.all(this.#sessions.values());
     this.#sessions.clear();

@@ -7,7 +7,7 @@
  */
 import { Memory3Error } from '../errors.ts';
 import { quoted } from './binary-file.ts';
-import { type Architecture, architectures, type ModelConfig, type RopeConfig } from './config.ts';
+import type { Architecture, ModelConfig, RopeConfig } from './config.ts';
 import { checkConfig, checkedRope, checkTensors, expectedTensors } from './expected-tensors.ts';
 import type { GgufFile, GgufValue } from './gguf.ts';
 import { decodeTensor, toDense } from './quantised.ts';
@@ -26,6 +26,10 @@ export function configFromGguf(file: GgufFile): ModelConfig {
   refuseVariants(read, path);
   const heads = read.integer('attention.head_count');
   const hiddenSize = read.integer('embedding_length');
+  const isSaid = file.metadata.has(`${architecture}.attention.key_length`);
+  if (!isSaid && hiddenSize % heads !== 0) {
+    throw new Memory3Error('damaged', `${path}: ${heads} heads do not divide hidden vectors of ${hiddenSize} numbers.`);
+  }
   const headDim = read.integer('attention.key_length', hiddenSize / heads);
   const valueDim = read.integer('attention.value_length', headDim);
   const rotated = read.integer('rope.dimension_count', headDim);
@@ -67,7 +71,7 @@ function ggufArchitecture(file: GgufFile): Architecture {
   if (architecture === undefined) {
     throw new Memory3Error(
       'unsupported',
-      `${file.path} holds a model of the architecture ${quoted(name)}; supported are ${architectures.join(', ')}.`,
+      `${file.path} holds a model of the architecture ${quoted(name)}; supported are ${ggufArchitectures.join(', ')}.`,
     );
   }
   const splits = file.metadata.get('split.count');

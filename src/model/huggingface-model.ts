@@ -115,7 +115,13 @@ interface WeightFiles {
 
 function openWeightFiles(folder: string, single: string | undefined, opened: DisposableStack): WeightFiles {
   const index = join(folder, indexName);
-  const byFile = single === undefined && existsSync(index) ? readIndex(index) : undefined;
+  const indexed = existsSync(index) ? readIndex(index) : undefined;
+  if (single !== undefined && indexed !== undefined && indexed.size > 1 && indexed.has(basename(single))) {
+    throw new Memory3Error('usage', `${single} is one of the ${indexed.size} files of a model.`, {
+      remedy: `Name their folder: ${folder}.`,
+    });
+  }
+  const byFile = single === undefined ? indexed : undefined;
   const files =
     byFile === undefined
       ? [single ?? join(folder, singleName)]

@@ -53,7 +53,7 @@ export function writeStoredWeights(path: string, weights: Weights, names: readon
  * @throws Memory3Error "damaged" if anything is not as it was written; "not-found"
  */
 export function openStoredWeights(path: string, names: readonly string[]): StoredWeights {
-  const file = openSafetensors(path);
+  const file = openSafetensors(path, 'Delete it: it is made again.');
   try {
     verify(file);
     const stored = new Map(names.map((name) => [name, findWeight(file, name)]));

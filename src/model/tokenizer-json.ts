@@ -136,7 +136,9 @@ function libraryStructure(json: TokenizerJson): Rules {
     } else if (component.type === 'Split') {
       preTokenizers.push(splitOf(component));
     } else if (component.type === 'Digits') {
-      preTokenizers.push(component);
+      // The library's own takes ASCII digits only.
+      const pattern = { Regex: component.individual_digits === true ? '\\p{N}' : '\\p{N}+' };
+      preTokenizers.push({ type: 'Split', pattern, behavior: 'Isolated', invert: false });
     } else {
       throw unsupported(`Pre-tokenizer "${component.type}"`, 'ByteLevel, Digits, Metaspace, Split');
     }

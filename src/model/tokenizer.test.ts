@@ -320,6 +320,24 @@ describe('tokenizer.json', () => {
     assert.deepEqual(encoded({ add_prefix_space: false }), [2]);
   });
 
+  it('sets apart as digits whatever Unicode counts as numbers', () => {
+    const pieces = (individual_digits: boolean) => {
+      const pretokenizers = [
+        { type: 'Digits', individual_digits },
+        { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+      ];
+      const vocab = Object.fromEntries(['h', 'Ġ', 'Â', '½', 'ĠÂ', '½Â'].map((token, id) => [token, id]));
+      const merges = [
+        ['Ġ', 'Â'],
+        ['½', 'Â'],
+      ];
+      const pre_tokenizer = { type: 'Sequence', pretokenizers };
+      return tokenizerFromJson(json({ pre_tokenizer, model: { type: 'BPE', vocab, merges } }), { bos_token: '<s>' });
+    };
+    assert.deepEqual(pieces(true).encode('h ½½'), [0, 1, 2, 3, 2, 3]);
+    assert.deepEqual(pieces(false).encode('h ½½'), [0, 1, 2, 5, 3]);
+  });
+
   it('loses no text to a pattern that does not match it, and refuses what would be cut otherwise', () => {
     const splitting = (split: object) => {
       const pretokenizers = [

@@ -335,7 +335,7 @@ describe('a device', () => {
   it('says that memory ran out', async () => {
     await assert.rejects(device.state([{ name: 'keys', shape: [1, 1, 1e6, 1e6] }]), (error) => {
       assert.ok(error instanceof Memory3Error);
-      assert.match(error.message, /ran out of memory\.\nUse a shorter prompt/);
+      assert.match(error.message, /ran out of memory\.\nRead less at once/);
       return true;
     });
   });
@@ -421,6 +421,8 @@ describe('a device of another provider', () => {
     const notHere = 'no available backend found. ERR: [webgpu] backend not found.';
     assert.match(of('webgpu', 'session', notHere).message, new RegExp(`no webgpu for ${process.platform}`));
     assert.match(of('webgpu', 'run', 'Device lost').message, /webgpu device failed: Device lost\nUse --device cpu/);
+    const cutOff = 'Load model failed: Protobuf parsing failed.';
+    for (const provider of ['cpu', 'webgpu'] as const) assert.equal(of(provider, 'session', cutOff).code, 'damaged');
     const cudaMemory = 'Failed to allocate memory for requested buffer of size 1440000';
     assert.match(of('cuda', 'run', cudaMemory).message, /The cuda device failed: it ran out of memory/);
     // A fault of the program is no Memory3Error: nobody but a programmer can do something about it.

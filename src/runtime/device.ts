@@ -5,7 +5,8 @@
  * of things live in the worker and are named by handles: *sessions* (compiled graphs) and *states* (float32 arrays that
  * are a session's inputs in one run after the other: key-value caches). A state's array is `[batch, heads, rows, width]`;
  * rows are written into it from the main thread (memories) or from a run's output (new key-values), without the array
- * ever leaving the worker. Arrays that are sent are copied; answers are transferred.
+ * ever leaving the worker. Arrays that are sent are copied, but for a session's constants and a state's first values, which
+ * are handed over, as answers are.
  */
 import { Worker } from 'node:worker_threads';
 import { deviceFailure } from './failure.ts';
@@ -16,10 +17,7 @@ export type ExecutionProvider = (typeof executionProviders)[number];
 
 export type TensorData =
   | { readonly type: 'float32'; readonly shape: readonly number[]; readonly data: Float32Array }
-  | { readonly type: 'int64'; readonly shape: readonly number[]; readonly data: BigInt64Array }
-  | { readonly type: 'int32'; readonly shape: readonly number[]; readonly data: Int32Array }
-  | { readonly type: 'uint8'; readonly shape: readonly number[]; readonly data: Uint8Array }
-  | { readonly type: 'bool'; readonly shape: readonly number[]; readonly data: Uint8Array };
+  | { readonly type: 'int64'; readonly shape: readonly number[]; readonly data: BigInt64Array };
 
 /** A serialised ONNX model; its external constants are handed over to the device and must not be used afterwards. */
 export interface SessionModel {

@@ -29,8 +29,12 @@ export function deviceFailure(provider: ExecutionProvider, command: Command['kin
   const what = `The ${provider} device ${command === 'session' ? 'could not load a model' : 'failed'}`;
   const cause = new Error(message);
   if (outOfMemory.test(message)) {
-    const remedy = 'Use a shorter prompt, fewer memories or a smaller model, or leave more memory to this program.';
+    const remedy =
+      'Read less at once (a shorter prompt, fewer memories; to train, smaller batches or --recompute), use a smaller model, or leave more memory to this program.';
     return new Memory3Error('unsupported', `${what}: it ran out of memory.`, { remedy, cause });
+  }
+  if (command === 'session' && unreadable.test(message) && !message.includes('No Op registered')) {
+    return new Memory3Error('damaged', `${what}: ${message}`, { cause });
   }
   if (provider !== 'cpu') {
     if (notInThisBuild.test(message)) {
@@ -52,6 +56,5 @@ export function deviceFailure(provider: ExecutionProvider, command: Command['kin
     return new Memory3Error('unsupported', `${what}: ${message}`, { remedy: 'Use --device cpu.', cause });
   }
   if (command !== 'session') return new Error(`${what}: ${message}`);
-  const code = unreadable.test(message) && !message.includes('No Op registered') ? 'damaged' : 'unsupported';
-  return new Memory3Error(code, `${what}: ${message}`, { cause });
+  return new Memory3Error('unsupported', `${what}: ${message}`, { cause });
 }

@@ -176,14 +176,16 @@ parentPort?.on('message', ({ id, command }: { id: number; command: Command }) =>
   last = last.then(async () => {
     try {
       const value = await answer(command);
-      const transfer = command.kind === 'run' ? buffersOf(value as Record<string, TensorData>) : [];
-      parentPort?.postMessage({ id, value }, transfer);
+      parentPort?.postMessage({ id, value }, buffersOf(command, value));
     } catch (error) {
       parentPort?.postMessage({ id, error: messageOf(error) });
     }
   });
 });
 
-function buffersOf(outputs: Record<string, TensorData>): ArrayBuffer[] {
-  return Object.values(outputs).map(({ data }) => data.buffer as ArrayBuffer);
+/** What an answer may hand over: outputs, and copies of states, are nobody else's. */
+function buffersOf({ kind }: Command, value: unknown): ArrayBuffer[] {
+  if (kind === 'run')
+    return Object.values(value as Record<string, TensorData>).map(({ data }) => data.buffer as ArrayBuffer);
+  return kind === 'read' ? (value as Float32Array<ArrayBuffer>[]).map(({ buffer }) => buffer) : [];
 }
