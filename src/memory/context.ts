@@ -149,7 +149,9 @@ export class ReadingContext implements AsyncDisposable {
     }
     if (tokens.length === 0) return;
     // What all sequences have in common is computed by one.
-    await using alone = this.batch === 1 ? null : await ReadingContext.open(this.model, { ...this.#options, batch: 1 });
+    const { memory } = this.#options;
+    const one = { batch: 1, memory: memory === null ? null : { ...memory, memories: 0 } };
+    await using alone = this.batch === 1 ? null : await ReadingContext.open(this.model, one);
     const contexts = alone === null ? [this] : [alone, this];
     for (const context of contexts) await context.#reserve(tokens.length);
     for (let start = 0; start < tokens.length; start += pieceOfBeginning) {
