@@ -1,6 +1,6 @@
 /** Layers measured for a conversion of a tiny model. */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { article, conversionData, lines } from '../../test/support/conversion-data.ts';
@@ -50,4 +50,11 @@ test('layers are surveyed, compared and kept; what was kept is not measured agai
   writeFileSync(join(book, 'anatomy.jsonl.gz'), books);
   writeFileSync(join(run, 'layers.json'), '{"chosen":{"layers":[]}}');
   await assert.rejects(measureLayers(opened, options), { code: 'damaged' });
+  const begun = join(folder.path, 'begun');
+  mkdirSync(begun);
+  writeFileSync(join(begun, 'config.json'), '{}');
+  await assert.rejects(measureLayers(opened, { ...options, folder: begun }), {
+    code: 'mismatch',
+    message: /was begun with layers that were not measured in it/,
+  });
 });

@@ -53,7 +53,7 @@ export interface MeasureLayersOptions {
 /**
  * Measures and chooses, or reads what was chosen.
  * @returns layer numbers, ascending
- * @throws Memory3Error "mismatch" if what was kept is of another model, scoring or data, "damaged" if it is not readable;
+ * @throws Memory3Error "mismatch" if what was kept is of another model, scoring or data, or the folder's run measured none; "damaged" if it is not readable;
  *   whatever reading the data throws.
  */
 export async function measureLayers(
@@ -71,6 +71,11 @@ export async function measureLayers(
   const { scoring, storage, header } = profile;
   const measured: Measured = { model: fingerprint, scoring, storage, data: fingerprintOf([texts.sequences, items]) };
   if (existsSync(kept)) return readMeasured(kept, measured);
+  if (existsSync(join(folder, 'config.json'))) {
+    throw new Memory3Error('mismatch', `The run ${folder} was begun with layers that were not measured in it.`, {
+      remedy: 'Go on with what its config.json says (--layers, --mode or --from), or begin a run in another folder.',
+    });
+  }
   onDisk(folder, () => mkdirSync(folder, { recursive: true }));
   const restricted = everyLayerAndHead(model);
   let done = 0;
@@ -97,18 +102,20 @@ export async function measureLayers(
   return readMeasured(kept, measured);
 }
 
+const unreadable = 'Delete it to measure again; a run that was begun goes on with the --layers of its config.json.';
+
 function readMeasured(path: string, measured: Measured): readonly [number, ...number[]] {
   const text = readFileSync(path, 'utf8');
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new Memory3Error('damaged', `${path} is not JSON.`, { remedy: 'Delete it to measure again.', cause });
+    throw new Memory3Error('damaged', `${path} is not JSON.`, { remedy: unreadable, cause });
   }
   const parsed = fileSchema.safeParse(value);
   if (!parsed.success) {
     throw new Memory3Error('damaged', `${path} does not say what was measured: ${z.prettifyError(parsed.error)}`, {
-      remedy: 'Delete it to measure again.',
+      remedy: unreadable,
     });
   }
   const different = differences(parsed.data.measured, measured);
