@@ -3,16 +3,17 @@
  * and closes what is open; a second Ctrl+C ends the process at once. A command that never asks is ended by the system,
  * which is safe: a bank's transactions are whole or not there.
  */
-import { exitCodes } from './exit.ts';
-
 export interface Interrupt {
   readonly happened: boolean;
   signal(): AbortSignal;
+  /** Ends the work as Ctrl+C does. @returns false where no command asked for the signal */
+  stop(): boolean;
 }
 
 export function createInterrupt(): Interrupt {
   const controller = new AbortController();
   let listening = false;
+  const stop = () => controller.abort(new DOMException('Interrupted.', 'AbortError'));
   return {
     get happened() {
       return controller.signal.aborted;
@@ -21,11 +22,17 @@ export function createInterrupt(): Interrupt {
       if (!listening) {
         listening = true;
         process.on('SIGINT', () => {
-          if (controller.signal.aborted) process.exit(exitCodes.interrupted);
-          controller.abort(new DOMException('Interrupted.', 'AbortError'));
+          if (!controller.signal.aborted) return stop();
+          // By the system: an exit of our own would tear the model down while it computes.
+          process.removeAllListeners('SIGINT');
+          process.kill(process.pid, 'SIGINT');
         });
       }
       return controller.signal;
+    },
+    stop() {
+      if (listening) stop();
+      return listening;
     },
   };
 }

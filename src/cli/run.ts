@@ -10,10 +10,15 @@ import type { Interrupt } from './interrupt.ts';
 
 /** Does the work and sets the process's exit code. */
 export async function runProgram(interrupt: Interrupt, work: () => Promise<void>): Promise<void> {
+  let withoutOutput: number | undefined;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+    if (withoutOutput !== undefined) return;
     const remedy = 'Free some space, or write it elsewhere.';
-    process.exit(report(new Memory3Error('disk', `The output cannot be written: ${error.message}.`, { remedy })));
+    withoutOutput =
+      error.code === 'EPIPE'
+        ? exitCodes.ok
+        : report(new Memory3Error('disk', `The output cannot be written: ${error.message}.`, { remedy }));
+    if (!interrupt.stop()) process.exit(withoutOutput);
   });
   process.stderr.on('error', () => {});
   try {
@@ -24,6 +29,8 @@ export async function runProgram(interrupt: Interrupt, work: () => Promise<void>
     const isNews = !interrupt.happened || (error instanceof Memory3Error && error.code === 'disk');
     process.exitCode = isNews ? report(error) : exitCodes.interrupted;
   }
+  // What ended the work is known, and was said, before.
+  if (withoutOutput !== undefined) process.exitCode = withoutOutput;
 }
 
 /** Prints an error for people and returns its exit code. */
