@@ -8,7 +8,8 @@ import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { LongLine, linesOf } from '../json-lines.ts';
-import { decodeText, extractText, type MediaType, mediaTypeOf, mediaTypes, Unreadable } from './document-formats.ts';
+import { extractText, type MediaType, mediaTypeOf, mediaTypes } from './document-formats.ts';
+import { decodeText, Unreadable } from './formats/text.ts';
 import { listInputs, unreadable } from './inputs.ts';
 
 export interface SourceDocument {
@@ -110,28 +111,18 @@ async function readWholeStream(name: string, stream: Readable, mediaType: MediaT
 
 /** The document, and what of it could not be read. */
 async function toDocument(name: string, bytes: Uint8Array, mediaType: MediaType): Promise<readonly Source[]> {
-  const scanned = 'scanned pages need text recognition first';
   try {
-    const { title, text, emptyPages = [] } = await extractText(bytes, mediaType);
+    const { title, text, unread = [] } = await extractText(bytes, mediaType);
     if (text.trim() === '') {
-      const reason = 'there is no text in it';
-      return [{ skipped: name, reason: mediaType === mediaTypes.pdf ? `${reason}; ${scanned}` : reason }];
+      const reasons = ['there is no text in it', ...unread.map(({ reason }) => reason)];
+      return [{ skipped: name, reason: reasons.join('; ') }];
     }
     const document = { name, title, mediaType, text };
-    if (emptyPages.length === 0) return [document];
-    const pages = `${emptyPages.length === 1 ? 'page' : 'pages'} ${ranges(emptyPages)}`;
-    return [document, { skipped: `${name}, ${pages}`, reason: `there is no text there; ${scanned}` }];
+    return [document, ...unread.map(({ part, reason }) => ({ skipped: `${name}, ${part}`, reason }))];
   } catch (error) {
     if (error instanceof Unreadable) return [{ skipped: name, reason: error.message }];
     throw error;
   }
-}
-
-/** Ascending numbers as "2, 4-6". */
-function ranges(numbers: readonly number[]): string {
-  const firsts = numbers.filter((number, index) => numbers[index - 1] !== number - 1);
-  const lasts = numbers.filter((number, index) => numbers[index + 1] !== number + 1);
-  return firsts.map((first, index) => (first === lasts[index] ? `${first}` : `${first}-${lasts[index]}`)).join(', ');
 }
 
 async function* readJsonLines(name: string, stream: Readable, options: SourceOptions): AsyncGenerator<Source, void> {
