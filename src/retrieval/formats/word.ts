@@ -1,5 +1,7 @@
-/** Word documents (docx): paragraphs, and notes behind the paragraph that refers to them. */
-import { type ExtractedText, onOneLine, Unreadable } from './text.ts';
+/** Word documents (docx): paragraphs, notes behind the paragraph that refers to them, and what of them is not read. */
+import { type ExtractedText, onOneLine, Unreadable, type UnreadPart } from './text.ts';
+import { withReadableText } from './word-markup.ts';
+import { attributeOf, holds, isElement, localNameOf, parseXml } from './xml.ts';
 
 /** What the reader makes of a Word document and its parts, as far as there is text in it. */
 interface WordPart {
@@ -26,11 +28,87 @@ export async function fromWord(bytes: Uint8Array): Promise<ExtractedText> {
     return { ...document, children: [] };
   };
   try {
-    await mammoth.convertToHtml({ buffer: Buffer.from(bytes) }, { transformDocument });
-    return { title: null, text };
+    const { buffer, parts } = await withReadableParts(bytes);
+    const { messages } = await mammoth.convertToHtml({ buffer }, { transformDocument });
+    const unread = await unreadOf(
+      messages.map(({ message }) => message),
+      parts,
+    );
+    return { title: null, text, unread };
   } catch (error) {
     throw new Unreadable(`the Word document cannot be read: ${onOneLine(error)}`, { cause: error });
   }
+}
+
+/** The files within a document that hold its text; Word numbers them at times. */
+const textParts = /(?:^|\/)(?:document|footnotes|endnotes)\d*\.xml$/i;
+
+interface ReadableParts {
+  readonly buffer: Buffer;
+  /** The XML of the parts with text. */
+  readonly parts: readonly string[];
+}
+
+async function withReadableParts(bytes: Uint8Array): Promise<ReadableParts> {
+  const { default: JSZip } = await import('jszip');
+  const archive = await JSZip.loadAsync(bytes);
+  const parts: string[] = [];
+  let isChanged = false;
+  for (const file of archive.file(textParts)) {
+    const xml = await file.async('string');
+    const readable = await withReadableText(xml);
+    parts.push(readable);
+    if (readable === xml) continue;
+    archive.file(file.name, readable);
+    isChanged = true;
+  }
+  if (!isChanged) return { buffer: Buffer.from(bytes), parts };
+  // Pictures and fonts would be unpacked and packed for nothing.
+  for (const file of archive.file(/^/)) if (!/\.(?:xml|rels)$/i.test(file.name)) archive.remove(file.name);
+  return { buffer: await archive.generateAsync({ type: 'nodebuffer' }), parts };
+}
+
+/** Elements that stand for text which lies elsewhere: another file's, or an attribute's. */
+const elsewhere: ReadonlySet<string> = new Set(['altChunk', 'subDoc', 'contentPart', 'textpath']);
+
+/** What the reader says that it ignored, as far as there is text in that. */
+async function unreadOf(messages: readonly string[], parts: readonly string[]): Promise<readonly UnreadPart[]> {
+  const ignored = namesIn(messages, /^An unrecognised element was ignored: (.*)$/);
+  const symbols = namesIn(messages, /^A w:sym element with an unsupported character was ignored: (.*)$/);
+  const trees = ignored.length === 0 ? [] : await Promise.all(parts.map(parseXml));
+  const lost = ignored.filter((name) => {
+    // "w:t", or "{namespace}t".
+    const localName = name.slice(Math.max(name.lastIndexOf('}'), name.lastIndexOf(':')) + 1);
+    return trees.some((tree) =>
+      holds(tree, (node) => {
+        if (!isElement(node) || localNameOf(node) !== localName) return false;
+        if (elsewhere.has(localName)) return true;
+        return holds(node, ({ data = '' }) => data.trim() !== '') || attributeOf(node, 'string') !== undefined;
+      }),
+    );
+  });
+  return [
+    ...unreadPart(lost, 'element', 'what stands there is not read; copy it into ordinary paragraphs'),
+    ...drawn(parts),
+    ...unreadPart(symbols, 'symbol', 'it is not known which character that is'),
+  ];
+}
+
+/** Words of diagrams and charts lie in files of their own, of which the reader says nothing. */
+function drawn(parts: readonly string[]): readonly UnreadPart[] {
+  const uses = parts.flatMap((xml) => [...xml.matchAll(/graphicData\b[^<>]*\buri\s*=\s*["'][^"']*\/(diagram|chart)/g)]);
+  const kinds = [...new Set(uses.map(([, kind]) => `${kind}s`))];
+  if (kinds.length === 0) return [];
+  return [{ part: kinds.join(', '), reason: 'words in them are not read; copy them into ordinary paragraphs' }];
+}
+
+function namesIn(messages: readonly string[], pattern: RegExp): readonly string[] {
+  return [...new Set(messages.flatMap((message) => pattern.exec(message)?.[1] ?? []))];
+}
+
+function unreadPart(names: readonly string[], kind: string, reason: string): readonly UnreadPart[] {
+  if (names.length === 0) return [];
+  return [{ part: `${kind}${names.length === 1 ? '' : 's'} ${names.join(', ')}`, reason }];
 }
 
 /** The text of a part; a note follows the paragraph that refers to it. */
