@@ -3,8 +3,7 @@
  * recognised by its first two bytes, whatever the file is called.
  */
 import { createReadStream, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { pipeline, type Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { createGunzip, gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { Memory3Error } from './errors.ts';
@@ -54,7 +53,7 @@ export async function* readLines(file: string): AsyncGenerator<Line<string>, voi
   const byteOrderMark = '\ufeff';
   let number = 0;
   try {
-    for await (const bytes of linesOf(await openStream(file))) {
+    for await (const bytes of linesOf(unzipped(createReadStream(file, { highWaterMark: 1 << 18 })))) {
       if (bytes instanceof LongLine) throw bytes;
       number++;
       const text = decoder.decode(bytes);
@@ -70,7 +69,7 @@ export async function* readLines(file: string): AsyncGenerator<Line<string>, voi
  * line that is longer than `longest` bytes comes the error that says so, as soon as that is known.
  */
 export async function* linesOf(
-  stream: AsyncIterable<string | Uint8Array>,
+  stream: AsyncIterable<Uint8Array>,
   longest = longestLine,
 ): AsyncGenerator<Uint8Array | LongLine, void> {
   let pieces: Uint8Array[] = [];
@@ -90,8 +89,7 @@ export async function* linesOf(
     length = 0;
     return line;
   };
-  for await (const chunk of stream) {
-    const bytes: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+  for await (const bytes of stream) {
     let start = 0;
     for (let found = bytes.indexOf(newline); found !== -1; found = bytes.indexOf(newline, start)) {
       if (!hold(bytes.subarray(start, found))) yield new LongLine(longest);
@@ -110,16 +108,40 @@ export class LongLine extends Error {
   }
 }
 
-async function openStream(file: string): Promise<Readable> {
-  const head = new Uint8Array(2);
-  {
-    await using handle = await open(file);
-    await handle.read(head, 0, 2, 0);
+/**
+ * The bytes of a stream, unpacked where they are gzip. A failure of the stream or of its gzip data (`gzipFault`) is thrown
+ * where they are read.
+ */
+export async function* unzipped(stream: AsyncIterable<string | Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  const pieces = bytesOf(stream);
+  try {
+    let head: Uint8Array = new Uint8Array();
+    while (head.length < 2) {
+      const { done, value } = await pieces.next();
+      if (done === true) break;
+      head = Buffer.concat([head, value]);
+    }
+    const whole = precededBy(head, pieces);
+    if (isGzip(head)) yield* pipeline(Readable.from(whole), createGunzip(), () => {});
+    else yield* whole;
+  } finally {
+    await pieces.return();
   }
-  const stream = createReadStream(file, { highWaterMark: 1 << 18 });
-  if (!isGzip(head)) return stream;
-  // A failure of either stream is thrown where the lines are read.
-  return pipeline(stream, createGunzip(), () => {});
+}
+
+async function* bytesOf(stream: AsyncIterable<string | Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of stream) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+}
+
+async function* precededBy(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  yield head;
+  yield* rest;
+}
+
+/** What is wrong with gzip data that could not be unpacked; null for other errors. */
+export function gzipFault(error: unknown): string | null {
+  if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))) return null;
+  return `its gzip data ends here: ${error.message}`;
 }
 
 /** @param number lines that were read before */
@@ -132,8 +154,8 @@ function readingError(file: string, number: number, cause: unknown): unknown {
   if ('syscall' in cause) return new Memory3Error('disk', `${file} cannot be read: ${cause.message}`, { cause });
   if (cause instanceof LongLine) return damagedLine(file, number + 1, cause.message, cause);
   if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return damagedLine(file, number, 'it is not valid UTF-8', cause);
-  if (code.startsWith('Z_')) return damagedLine(file, number + 1, `its gzip data ends here: ${cause.message}`, cause);
-  return cause;
+  const fault = gzipFault(cause);
+  return fault === null ? cause : damagedLine(file, number + 1, fault, cause);
 }
 
 function readText(file: string, growing: boolean): string {

@@ -31,7 +31,11 @@ const byExtension: ReadonlyMap<string, MediaType> = new Map([
 
 /** The type that a file's name promises; a name that promises nothing is read as text if its bytes are text. */
 export function mediaTypeOf(path: string): MediaType {
-  return byExtension.get(extname(path).toLowerCase()) ?? mediaTypes.text;
+  const name = path.toLowerCase();
+  // Of what may be gzip, JSON Lines alone are read so.
+  const unpacked = name.endsWith('.gz') ? byExtension.get(extname(name.slice(0, -'.gz'.length))) : undefined;
+  if (unpacked === mediaTypes.jsonLines) return unpacked;
+  return byExtension.get(extname(name)) ?? mediaTypes.text;
 }
 
 /**

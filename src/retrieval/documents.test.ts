@@ -317,6 +317,39 @@ describe('JSON Lines', () => {
     assert.match(reasons[2] as string, /^its "id" is "3", which already names line 1/);
   });
 
+  it('an id is its digits, also of a number too large to be exact', async () => {
+    const ids = ['9007199254740993', '9007199254740992', '-9007199254740993', '0.10000000000000000001', '0.1', '1e400'];
+    const lines = ids.map((id) => `{"meta": {"id": 7}, "id": ${id}, "text": "a", "more": [{"id": 8}]}`);
+    await writeFile(join(folder, 'large.jsonl'), [...lines, '{"id": 7.0, "text": "b"}'].join('\n'));
+    const path = join(folder, 'large.jsonl');
+    assert.deepEqual(
+      (await read(['large.jsonl'])).map((source) => ('name' in source ? source.name : source.reason)),
+      [...ids, '7'].map((id) => `${path}#${id}`),
+    );
+  });
+
+  it('as gzip, whatever the file is called, and from standard input', async () => {
+    const packed = gzipSync('{"id": "x", "text": "one"}\n{"id": "y", "text": "two"}\n');
+    for (const name of ['packed.jsonl', 'packed.jsonl.gz', 'packed.NDJSON.GZ']) {
+      await writeFile(join(folder, name), packed);
+      assert.deepEqual((await read([name])).map(textOf), ['one', 'two'], name);
+    }
+    const bytewise = Readable.from([...packed].map((byte) => Buffer.of(byte)));
+    const stdin = await read(['-'], { stdin: bytewise, stdinType: 'application/x-ndjson' });
+    assert.deepEqual(stdin.map(textOf), ['one', 'two']);
+  });
+
+  it('as gzip that is cut off: the lines before, and where it ends', async () => {
+    const line = (n: number) => `{"text": "line ${n} ${Math.sin(n)}"}\n`;
+    const packed = gzipSync(Array.from({ length: 2000 }, (_, n) => line(n)).join(''));
+    await writeFile(join(folder, 'cut.jsonl.gz'), packed.subarray(0, -200));
+    const sources = await read(['cut.jsonl.gz']);
+    const last = sources.pop() as Source;
+    assert.ok(sources.length > 0 && sources.every((source) => 'text' in source));
+    assert.match(reasonOf(last), /^its gzip data ends here: unexpected end of file/);
+    assert.equal('skipped' in last && last.skipped, `${join(folder, 'cut.jsonl.gz')}:${sources.length + 1}`);
+  });
+
   it('names file and line of each fault and goes on', async () => {
     const lines = [
       '{"text": "ok"}',

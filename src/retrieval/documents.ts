@@ -7,7 +7,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { LongLine, linesOf } from '../json-lines.ts';
+import { gzipFault, LongLine, linesOf, unzipped } from '../json-lines.ts';
 import { extractText, type MediaType, mediaTypeOf, mediaTypes } from './document-formats.ts';
 import { decodeText, Unreadable } from './formats/text.ts';
 import { listInputs, unreadable } from './inputs.ts';
@@ -130,7 +130,7 @@ async function* readJsonLines(name: string, stream: Readable, options: SourceOpt
   /** The line of each id: two documents of one name would replace each other in the bank. */
   const lines = new Map<string, number>();
   try {
-    for await (const bytes of linesOf(stream)) {
+    for await (const bytes of linesOf(unzipped(stream))) {
       number++;
       if (bytes instanceof LongLine) {
         yield { skipped: `${name}:${number}`, reason: bytes.message };
@@ -154,7 +154,9 @@ async function* readJsonLines(name: string, stream: Readable, options: SourceOpt
       }
     }
   } catch (error) {
-    yield { skipped: name, reason: unreadable(error) };
+    const fault = gzipFault(error);
+    if (fault === null) yield { skipped: name, reason: unreadable(error) };
+    else yield { skipped: `${name}:${number + 1}`, reason: fault };
   }
 }
 
@@ -173,9 +175,10 @@ function lineToSource(
   options: SourceOptions,
 ): NamedLine | SkippedSource | null {
   const skip = (reason: string): SkippedSource => ({ skipped: `${name}:${number}`, reason });
+  let line: string;
   let value: unknown;
   try {
-    const line = decodeText(bytes);
+    line = decodeText(bytes);
     if (line.trim() === '') return null;
     value = JSON.parse(line);
   } catch (error) {
@@ -189,7 +192,8 @@ function lineToSource(
   const text = fields.get(textField);
   const title = fields.get(titleField) ?? null;
   const ownId = fields.get(idField) ?? null;
-  const id = ownId ?? number;
+  // Numbers that have no exact one here would be names of each other.
+  const id = typeof ownId === 'number' && !Number.isSafeInteger(ownId) ? asWritten(line, idField) : (ownId ?? number);
   if (typeof text !== 'string') {
     return skip(`its field "${textField}" is not a text; it has the fields ${[...fields.keys()].join(', ')}`);
   }
@@ -202,4 +206,12 @@ function lineToSource(
   if (!text.isWellFormed()) return skip(`its field "${textField}" has half a surrogate pair`);
   const document = { name: `${name}#${id}`, title, mediaType: mediaTypes.text, text };
   return { document, id: String(id), hasId: ownId !== null };
+}
+
+/** The number in an object's field as the JSON has it, digit for digit. */
+function asWritten(json: string, field: string): unknown {
+  const keepDigits = (_key: string, value: unknown, context?: { readonly source?: string }): unknown =>
+    typeof value === 'number' ? context?.source : value;
+  const object: Readonly<Record<string, unknown>> = JSON.parse(json, keepDigits);
+  return object[field];
 }
