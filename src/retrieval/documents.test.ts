@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -51,12 +54,6 @@ describe('formats', () => {
     });
   });
 
-  it('HTML in an old encoding that its head names', async () => {
-    const page = Buffer.from('<meta charset="windows-1252"><p>Caf\xe9 \x96 na\xefve</p>', 'latin1');
-    assert.equal(textOf(await readOne('old.html', page)), 'Café – naïve');
-    assert.match(reasonOf(await readOne('unnamed.html', Buffer.from('<p>Caf\xe9</p>', 'latin1'))), /not valid UTF-8/);
-  });
-
   it('HTML that is nested too deeply is skipped, and the others go on', async () => {
     await mkdir(join(folder, 'pages'));
     await writeFile(join(folder, 'pages/a.html'), `${'<div>'.repeat(50_000)}text`);
@@ -64,11 +61,6 @@ describe('formats', () => {
     const [deep, flat] = await read(['pages']);
     assert.match(reasonOf(deep as Source), /^the HTML cannot be read: /);
     assert.equal(textOf(flat as Source), 'text');
-  });
-
-  it('HTML of more than sixteen million characters whole', async () => {
-    const page = await readOne('long.html', `<p>${'word '.repeat(3_400_000)}</p><p>last</p>`);
-    assert.ok(textOf(page).endsWith('word\n\nlast'));
   });
 
   it('PDF: pages and title', async () => {
@@ -110,27 +102,6 @@ describe('formats', () => {
     const [letter] = await read([join(fixtures, 'lighthouse.docx')]);
     assert.match(textOf(letter as Source), /^The Lighthouse of Norrey\n\nThe lighthouse .*\n\n.*\n\nIn 1923 the lamp/);
     assert.match(reasonOf(await readOne('broken.docx', 'PK nothing')), /the Word document cannot be read/);
-  });
-
-  it('Markdown as it stands, its first heading as the title', async () => {
-    const page = await readOne('page.md', 'intro\n\n# The *first* one #\n\n# Second\n');
-    assert.deepEqual(
-      { ...page, name: '' },
-      {
-        name: '',
-        title: 'The *first* one',
-        mediaType: 'text/markdown',
-        text: 'intro\n\n# The *first* one #\n\n# Second\n',
-      },
-    );
-  });
-
-  it('Markdown: a heading’s closing "#" are not its own, those of a word are', async () => {
-    const headings = { '# C#': 'C#', '# A ##\t': 'A', '#  \n# B': 'B', '# #\r\n# C': 'C', '## D': null };
-    for (const [text, title] of Object.entries(headings)) {
-      const page = await readOne('heading.md', text);
-      assert.equal('title' in page && page.title, title, text);
-    }
   });
 
   it('text in UTF-8 and UTF-16, the byte order mark dropped', async () => {
@@ -218,6 +189,30 @@ describe('inputs', () => {
     } finally {
       if (asNobody) process.seteuid?.(0);
       await chmod(closed, 0o755);
+    }
+  });
+
+  const unixOnly = { skip: process.platform === 'win32' };
+  it('pipes, sockets and links to them are skipped with that reason, where they are asked for', unixOnly, async () => {
+    await mkdir(join(folder, 'special'));
+    await writeFile(join(folder, 'special/a.txt'), 'a');
+    execFileSync('mkfifo', [join(folder, 'special/pipe.txt')]);
+    await symlink('pipe.txt', join(folder, 'special/link.txt'));
+    const server = createServer().listen(join(folder, 'special/socket'));
+    await once(server, 'listening');
+    try {
+      const sources = await read(['special']);
+      assert.deepEqual(names(sources), ['/special/link.txt', '/special/pipe.txt', '/special/socket', '/special/a.txt']);
+      assert.deepEqual(sources.slice(0, 3).map(reasonOf), [
+        ...['it is a named pipe, not a file', 'it is a named pipe, not a file', 'it is a socket, not a file'],
+      ]);
+      assert.deepEqual(names(await read(['special/*.txt', 'special/a.*'])), [
+        '/special/link.txt',
+        '/special/pipe.txt',
+        '/special/a.txt',
+      ]);
+    } finally {
+      server.close();
     }
   });
 

@@ -21,7 +21,7 @@ export interface SourceDocument {
 }
 
 export interface SkippedSource {
-  /** Like a document's name; for a line of JSON Lines "path:line", for pages without text of a PDF "path, pages 2, 4-6". */
+  /** Like a document's name; for a line of JSON Lines "path:line", for a part of a document "path, pages 2, 4-6". */
   readonly skipped: string;
   /** Completes the sentence "name was skipped: ...". */
   readonly reason: string;

@@ -2,7 +2,7 @@
  * The files that paths, folders and globs name. Folders are read with their subfolders, without hidden entries (".git"),
  * as globs do; a folder that cannot be read and a link that leads nowhere are told, where the input would take them.
  */
-import { lstat, type PathLike, readdir, realpath, type Stats, stat } from 'node:fs';
+import { type Dirent, lstat, type PathLike, readdir, realpath, type Stats, stat } from 'node:fs';
 import * as promises from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
 import { type GlobOptions, glob, isDynamicPattern } from 'tinyglobby';
@@ -30,20 +30,37 @@ export async function listInputs(inputs: readonly string[], folder: string): Pro
     for (const path of await expandInput(input, folder, skipped)) {
       if (path === '-') files.add(path);
       else {
-        const real = await promises.realpath(path).catch(async (error: NodeJS.ErrnoException) => {
-          const isLink = await promises.lstat(path).then(
-            () => true,
-            () => false,
-          );
-          const missing = isLink ? 'it is a link that leads nowhere' : notFound;
-          skipped.set(path, error.code === 'ENOENT' ? missing : unreadable(error));
-          return null;
-        });
-        if (real !== null) files.add(real);
+        const found = await realFile(path);
+        if ('real' in found) files.add(found.real);
+        else skipped.set(path, found.reason);
       }
     }
   }
   return { files: [...files], skipped: [...skipped].map(([path, reason]) => ({ skipped: path, reason })) };
+}
+
+/** A file's path without symbolic links, or why there is nothing to read. */
+async function realFile(path: string): Promise<{ readonly real: string } | { readonly reason: string }> {
+  try {
+    const real = await promises.realpath(path);
+    const found = await promises.stat(real);
+    // Reading a pipe would wait for whoever writes to it.
+    return found.isFile() ? { real } : { reason: `it is ${kindOf(found)}, not a file` };
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (!isMissing) return { reason: unreadable(error) };
+    const isLink = await promises.lstat(path).then(
+      () => true,
+      () => false,
+    );
+    return { reason: isLink ? 'it is a link that leads nowhere' : notFound };
+  }
+}
+
+function kindOf(found: Stats): string {
+  if (found.isDirectory()) return 'a folder';
+  if (found.isFIFO()) return 'a named pipe';
+  return found.isSocket() ? 'a socket' : 'a device';
 }
 
 async function expandInput(input: string, folder: string, skipped: Map<string, string>): Promise<readonly string[]> {
@@ -79,14 +96,14 @@ function tellingFileSystem(refuse: (path: string, reason: string) => void): NonN
   type Done<Value> = (error: NodeJS.ErrnoException | null, value?: Value) => void;
   let isFirst = true;
   const telling = {
-    readdir(path: string, options: { readonly withFileTypes: true }, done: Done<unknown>): void {
+    readdir(path: string, options: { readonly withFileTypes: true }, done: Done<readonly Dirent[]>): void {
       // A pattern may begin with a folder that is not there; then nothing fits it. Others were seen in theirs.
       const mayBeMissing = isFirst;
       isFirst = false;
       readdir(path, options, (error, entries) => {
         if (error !== null && !isMissing(error)) refuse(resolve(path), unreadable(error));
         else if (error !== null && !mayBeMissing) refuse(resolve(path), notFound);
-        done(error, entries);
+        done(error, entries?.map(countedAsFile));
       });
     },
     // A link that leads nowhere counts as a file: whether it is one of those that are asked for is the pattern's to say.
@@ -99,6 +116,15 @@ function tellingFileSystem(refuse: (path: string, reason: string) => void): NonN
   };
   // These are the calls that are made; those of Node.js can be made in more ways.
   return telling as unknown as NonNullable<GlobOptions['fs']>;
+}
+
+/**
+ * Pipes, sockets and devices count as files, as links that lead nowhere do: the search would pass over them in silence,
+ * and whether they are asked for is the pattern's to say.
+ */
+function countedAsFile(entry: Dirent): Dirent {
+  if (entry.isFile() || entry.isDirectory() || entry.isSymbolicLink()) return entry;
+  return Object.assign(Object.create(entry), { isFile: () => true });
 }
 
 function isMissing({ code }: NodeJS.ErrnoException): boolean {

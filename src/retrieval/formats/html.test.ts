@@ -9,6 +9,19 @@ async function textOf(html: string): Promise<string> {
 const row = (cells: readonly string[], name = 'td') =>
   `<tr>${cells.map((cell) => `<${name}>${cell}</${name}>`).join('\n')}</tr>`;
 
+describe('HTML', () => {
+  it('in an old encoding that its head names', async () => {
+    const old = Buffer.from('<meta charset="windows-1252"><p>Caf\xe9 \x96 na\xefve</p>', 'latin1');
+    assert.equal((await fromHtml(old)).text, 'Café – naïve');
+    await assert.rejects(fromHtml(Buffer.from('<p>Caf\xe9</p>', 'latin1')), /not valid UTF-8/);
+  });
+
+  it('of more than sixteen million characters whole', async () => {
+    const text = await textOf(`<p>${'word '.repeat(3_400_000)}</p><p>last</p>`);
+    assert.ok(text.endsWith('word\n\nlast'));
+  });
+});
+
 describe('tables of HTML', () => {
   it('a row is a line, its cells whole however long they are', async () => {
     const closed = 'The stone bridge over the river Aire was closed to lorries of more than seven tonnes in March.';
