@@ -87,6 +87,11 @@ describe('formats', () => {
       skipped: `${join(folder, 'scanned.pdf')}, page 1`,
       reason: 'there is no text there; scanned pages need text recognition first',
     });
+    const all = emptied.replace(/BT(?:(?!ET).)*1923.*?ET/s, (page) => ' '.repeat(page.length));
+    assert.equal(
+      reasonOf(await readOne('all.pdf', Buffer.from(all, 'latin1'))),
+      'there is no text in it; scanned pages need text recognition first',
+    );
   });
 
   it('docx: lines within a paragraph, notes behind the paragraph that refers to them', async () => {

@@ -114,7 +114,7 @@ async function toDocument(name: string, bytes: Uint8Array, mediaType: MediaType)
   try {
     const { title, text, unread = [] } = await extractText(bytes, mediaType);
     if (text.trim() === '') {
-      const reasons = ['there is no text in it', ...unread.map(({ reason }) => reason)];
+      const reasons = ['there is no text in it', ...unread.map(({ part, reason }) => `${part}: ${reason}`)];
       return [{ skipped: name, reason: reasons.join('; ') }];
     }
     const document = { name, title, mediaType, text };

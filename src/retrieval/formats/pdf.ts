@@ -10,10 +10,9 @@ const scanned = 'scanned pages need text recognition first';
 /**
  * The text of a PDF, a blank line between its pages. Pages without text are told.
  * @param maps the folder of character maps
- * @throws Unreadable for bytes that are no PDF, and for one that needs a password.
+ * @throws Unreadable for bytes that are no PDF, and for one that needs a password or has no text at all.
  */
 export async function fromPdf(bytes: Uint8Array, maps: URL = characterMaps): Promise<ExtractedText> {
-  const { extractText: extractPages, getDocumentProxy, getMeta } = await import('unpdf');
   /** Names of files that the reader asked for and that are not there. */
   const missing = new Set<string>();
   class CharacterMaps {
@@ -28,18 +27,28 @@ export async function fromPdf(bytes: Uint8Array, maps: URL = characterMaps): Pro
       }
     }
   }
+  const { title, pages } = await readPages(bytes, CharacterMaps);
+  const text = pages.join('\n\n');
+  if (missing.size === 0 && text.trim() === '') throw new Unreadable(`there is no text in it; ${scanned}`);
+  return { title, text, unread: [...withoutMaps(missing), ...withoutText(pages)] };
+}
+
+interface Pages {
+  readonly title: string | null;
+  /** The text of each. */
+  readonly pages: readonly string[];
+}
+
+async function readPages(bytes: Uint8Array, BinaryDataFactory: object): Promise<Pages> {
+  const { extractText: extractPages, getDocumentProxy, getMeta } = await import('unpdf');
   try {
     // A copy: the reader takes the buffer away. Verbosity 0: its warnings would land on the terminal.
-    const options = { verbosity: 0, BinaryDataFactory: CharacterMaps };
+    const options = { verbosity: 0, BinaryDataFactory };
     await using document = disposable(await getDocumentProxy(Uint8Array.from(bytes), options));
     const { text } = await extractPages(document.value, { mergePages: false });
     const { info } = await getMeta(document.value);
     const title: unknown = info.Title;
-    return {
-      title: typeof title === 'string' && title.trim() !== '' ? title.trim() : null,
-      text: text.join('\n\n'),
-      unread: [...withoutMaps(missing), ...withoutText(text)],
-    };
+    return { title: typeof title === 'string' && title.trim() !== '' ? title.trim() : null, pages: text };
   } catch (error) {
     const isProtected = error instanceof Error && error.name === 'PasswordException';
     throw new Unreadable(isProtected ? 'the PDF needs a password' : `the PDF cannot be read: ${onOneLine(error)}`, {
@@ -58,7 +67,6 @@ function withoutMaps(missing: ReadonlySet<string>): readonly UnreadPart[] {
 function withoutText(pages: readonly string[]): readonly UnreadPart[] {
   const empty = pages.flatMap((page, index) => (page.trim() === '' ? [index + 1] : []));
   if (empty.length === 0) return [];
-  if (empty.length === pages.length) return [{ part: 'all pages', reason: scanned }];
   const part = `${empty.length === 1 ? 'page' : 'pages'} ${ranges(empty)}`;
   return [{ part, reason: `there is no text there; ${scanned}` }];
 }
