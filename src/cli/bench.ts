@@ -62,10 +62,8 @@ function addSpeed(bench: Command, interrupt: Interrupt): void {
       recallReferences: flags.references,
       opening: { ...opening, embedder: embedderName, fetch: definedOnly({ offline: flags.offline }) },
       llamaCpp: flags.llamaCpp,
-      onNotice: (message) => {
-        signal.throwIfAborted();
-        terminal.notice(message);
-      },
+      onNotice: terminal.notice,
+      signal,
     });
     terminal.result(report, () => describeSpeed(report));
   });

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { NewReference } from '../bank/bank.ts';
 import { openBank } from '../bank/sqlite.ts';
 import { recalledMemories } from '../generate/recall.ts';
@@ -11,6 +12,7 @@ import { median } from '../quantile.ts';
 import type { Chunk } from '../retrieval/chunks.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { search } from '../retrieval/search.ts';
+import type { SpeedOptions } from './speed.ts';
 
 export interface RecallSpeed {
   readonly references: number;
@@ -26,13 +28,14 @@ const referencesOfDocument = 1000;
 /**
  * Measures hybrid search among `references` references. They are made of the words of real ones in random order, with
  * vectors near those of real ones: what the search costs depends on their number and their words, not on their sense.
+ * @throws the signal's reason
  */
 export async function measureRecall(
   opened: OpenedModel,
   embedder: Embedder,
   chunks: readonly Chunk[],
   references: number,
-  onNotice: (message: string) => void,
+  { onNotice, signal }: Pick<SpeedOptions, 'onNotice' | 'signal'>,
 ): Promise<RecallSpeed> {
   const folder = mkdtempSync(join(tmpdir(), 'memory3-recall-'));
   using cleanUp = new DisposableStack();
@@ -44,6 +47,9 @@ export async function measureRecall(
   const random = seededRandom(1);
   const vectors = await embedder.embedPassages(chunks.map(({ text }) => text));
   for (let done = 0; done < references; done += referencesOfDocument) {
+    // Storing waits for nothing, so Ctrl+C would not be heard.
+    await setImmediate();
+    signal?.throwIfAborted();
     const count = Math.min(referencesOfDocument, references - done);
     bank.putDocument(madeDocument(`document ${done}`, count, chunks, vectors, random));
   }
@@ -51,6 +57,7 @@ export async function measureRecall(
   const embedTimes: number[] = [];
   const searchTimes: number[] = [];
   for (let index = 0; index < queries; index++) {
+    signal?.throwIfAborted();
     const { text } = chunks[index % chunks.length] as Chunk;
     const query = text.slice(0, text.length / 2);
     const started = performance.now();

@@ -78,13 +78,18 @@ export interface SpeedOptions {
   /** Compare with llama.cpp where it is installed and the model is a GGUF file. */
   readonly llamaCpp: boolean;
   readonly onNotice: (message: string) => void;
+  /** Heard between what is measured. */
+  readonly signal?: AbortSignal;
 }
 
 const promptTokens = 128;
 const newTokens = 128;
 const greedy = samplingSchema.parse({});
 
-/** Measures everything; takes a few minutes. */
+/**
+ * Measures everything; takes a few minutes.
+ * @throws the signal's reason
+ */
 export async function measureSpeed(
   opened: OpenedModel,
   embedder: Embedder,
@@ -112,8 +117,17 @@ export async function measureSpeed(
     if (round === 1) times.clear();
     options.onNotice(round === 0 ? 'Warming up ...' : `Round ${round} of ${options.rounds} ...`);
     // Another order in each round: what runs after a large task pays for the memory that it left behind.
-    for (const index of tasks.keys()) await tasks[(index + round) % tasks.length]?.();
+    for (const index of tasks.keys()) {
+      options.signal?.throwIfAborted();
+      await tasks[(index + round) % tasks.length]?.();
+    }
   }
+  const recall = await measureRecall(opened, embedder, material.chunks, options.recallReferences, options);
+  options.signal?.throwIfAborted();
+  const peakMemoryMB = await measurePeakMemory({
+    ...options.opening,
+    ...{ model: opened.file.path, adapter: opened.adapter?.path ?? null, bank: material.bankPath('default') },
+  });
   const byKept = <T>(value: (name: KeptName) => T) =>
     Object.fromEntries(kept.map(([name]) => [name, value(name)])) as Record<KeptName, T>;
   const plain = times.median('plain decode');
@@ -147,17 +161,14 @@ export async function measureSpeed(
             prefill: times.median('llama prefill'),
           },
     load: { msPerMemory: times.median('load default'), bytesPerMemory: times.median('bytes default') },
-    recall: await measureRecall(opened, embedder, material.chunks, options.recallReferences, options.onNotice),
+    recall,
     write: {
       tokensPerSecond: times.median('write default'),
       prefillRatio: times.median('write default') / prefill,
       byKept: byKept((name) => times.median(`write ${name}`)),
     },
     prefill,
-    peakMemoryMB: await measurePeakMemory({
-      ...options.opening,
-      ...{ model: opened.file.path, adapter: opened.adapter?.path ?? null, bank: material.bankPath('default') },
-    }),
+    peakMemoryMB,
     rounds: options.rounds,
   };
 }
