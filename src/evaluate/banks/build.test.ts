@@ -85,6 +85,28 @@ describe('a bank for evaluation', () => {
     assert.ok(estimate.seconds > 0 && estimate.bytes > stats.memoryBytes / 2);
   });
 
+  it('is estimated by the references of each source, where the first has the longest', async () => {
+    using other = bankData();
+    const contexts = Array.from({ length: 60 }, (_, index) => ({
+      context_id: `c/${index}`,
+      title: '',
+      text: `${index}.`,
+    }));
+    for (const file of ['dev-v1.1', 'dev-v2.0']) other.write(`squad/${file}.contexts.jsonl.gz`, lines(contexts));
+    const plan = planBank('general', other.path, { sources: ['wiki_demo', 'squad'] });
+    const [fresh] = await buildTinyBank(folder.path, pathOf('lengths'), plan, { memories: false });
+    const [cold] = await buildTinyBank(folder.path, pathOf('lengths'), plan);
+    assert.ok(fresh?.kind === 'estimate' && cold?.kind === 'estimate');
+    const [whole] = await buildTinyBank(folder.path, pathOf('lengths at once'), plan);
+    assert.ok(whole?.kind === 'estimate');
+    using bank = openBank(pathOf('lengths'), { mode: 'read' });
+    const { memoryBytes } = bank.stats();
+    const near = (bytes: number) =>
+      assert.ok(Math.abs(bytes / memoryBytes - 1) < 0.1, `${bytes} were estimated, ${memoryBytes} written`);
+    near(cold.bytes);
+    near(whole.bytes - fresh.bytes);
+  });
+
   it('professional: abstracts without conclusions, snippets once, statutes by name', async () => {
     const counts = countsOf(await build('professional', 'professional', data.path));
     assert.deepEqual([counts.bioasq?.documents, counts.bioasq?.shared], [3, 1]);

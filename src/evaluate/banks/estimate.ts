@@ -1,8 +1,8 @@
 /**
  * How much a build has still to do, before it begins: a few documents of each source are cut, and a few of their
- * references are embedded and written for nothing but the time that it takes here.
+ * references are embedded and written for nothing but the time that it takes here. Of each source:
  *
- *   references = characters that are not stored yet * references per character of the sample
+ *   references = characters that are not stored yet * references per character of its sample
  *   seconds    = references * seconds per reference of embedding + tokens * seconds per token of writing
  */
 import { createHash } from 'node:crypto';
@@ -40,10 +40,23 @@ export interface BuildEstimate {
   readonly seconds: number;
 }
 
+type Sampled = Pick<Chunk, 'text' | 'tokens'>;
+
+/** References that are much alike: of one source, or those that are stored without their memories. */
+interface Work {
+  readonly references: number;
+  readonly tokens: number;
+  /** Some of them. */
+  readonly sample: readonly Sampled[];
+  readonly isStored: boolean;
+}
+
 /** Documents of each source that are cut, and how much of each. */
 const sampleDocuments = 4;
 const sampleCharacters = 8000;
-/** References that are embedded and written. */
+/** References without memories that are looked at. */
+const sampleCold = 64;
+/** References of each source that are embedded and written. */
 const timedReferences = 4;
 
 /**
@@ -58,38 +71,45 @@ export async function estimateBuild(
 ): Promise<BuildEstimate> {
   const known = new Set<string>();
   const sources: SourceEstimate[] = [];
-  const sampled: Pick<Chunk, 'text' | 'tokens'>[] = [];
+  const work: Work[] = [];
   for (const planned of plan.sources) {
     signal?.throwIfAborted();
     const { estimate, chunks } = await estimateSource(parts, planned, plan.data, known);
     sources.push(estimate);
-    sampled.push(...chunks.slice(0, timedReferences));
+    work.push({ references: estimate.references, tokens: estimate.tokens, sample: chunks, isStored: false });
   }
-  const { bank, profile, model } = parts;
-  const stats = bank.stats();
-  const cold = memories ? stats.references - stats.memories : 0;
-  if (sampled.length === 0 && cold > 0) {
-    for (const id of bank.coldReferences()) {
-      if (sampled.push(bank.reference(id)) === timedReferences) break;
-    }
-  }
-  const timed = sampled.slice(0, timedReferences);
-  const seconds = timed.length === 0 ? { embed: 0, token: 0 } : await timeOf(parts, timed, memories);
-  const meanTokens = sum(timed.map(({ tokens }) => tokens.length)) / Math.max(1, timed.length);
   const references = sum(sources.map((one) => one.references));
-  const tokens = sum(sources.map((one) => one.tokens)) + Math.round(cold * meanTokens);
-  const written = memories ? references + cold : 0;
-  const read = memories ? tokens + written * profile.header.length : 0;
-  const stored = references === 0 ? 0 : references * parts.embedder.dimensions * 4 + tokens * 4;
+  const stored = references * parts.embedder.dimensions * 4 + sum(sources.map((one) => one.tokens)) * 4;
   const texts = 2 * sum(sources.map(({ characters }) => characters));
+  const cold = memories ? [coldWork(parts.bank)] : [];
+  const left = [...work, ...cold].filter(({ sample }) => sample.length > 0);
+  // The first run of anything makes it ready.
+  if (left[0] !== undefined) await secondsOf(parts, left[0], memories);
+  let seconds = 0;
+  for (const one of left) {
+    signal?.throwIfAborted();
+    seconds += await secondsOf(parts, one, memories);
+  }
+  const { model, profile } = parts;
+  const written = left.map(
+    (one) => one.references * bytesOf(model, profile, Math.max(1, Math.round(one.tokens / one.references))),
+  );
   return {
     sources,
     references,
-    cold,
-    tokens,
-    bytes: Math.round(written * bytesOf(model, profile, Math.max(1, Math.round(meanTokens))) + stored + texts),
-    seconds: references * seconds.embed + read * seconds.token,
+    cold: sum(cold.map((one) => one.references)),
+    tokens: sum(left.map((one) => one.tokens)),
+    bytes: (memories ? sum(written) : 0) + stored + texts,
+    seconds,
   };
+}
+
+/** What is stored and was never written. */
+function coldWork(bank: LibraryParts['bank']): Work {
+  const ids = [...bank.coldReferences()];
+  const sample = spread(ids, sampleCold).map((id) => bank.reference(id));
+  const tokens = sum(sample.map((one) => one.tokens.length)) / Math.max(1, sample.length);
+  return { references: ids.length, tokens: Math.round(ids.length * tokens), sample, isStored: true };
 }
 
 /** Bytes of the memory of a body of so many tokens. */
@@ -133,24 +153,29 @@ async function estimateSource(
   return { estimate: { source: source.name, available, planned, documents, characters, references, tokens }, chunks };
 }
 
-/** Seconds for embedding a reference, and for writing a token of one. */
-async function timeOf(
+/** Seconds for embedding what is not stored, and for writing, by the time that a few of the references take. */
+async function secondsOf(
   { embedder, model, profile, repeatPrompt }: LibraryParts,
-  references: readonly Pick<Chunk, 'text' | 'tokens'>[],
+  { references, tokens, sample, isStored }: Work,
   memories: boolean,
-): Promise<{ embed: number; token: number }> {
-  const timed = async (work: () => Promise<unknown>) => {
-    // The first run of anything makes it ready.
-    await work();
+): Promise<number> {
+  const timed = spread(sample, timedReferences);
+  const elapsed = async (work: () => Promise<unknown>) => {
     const started = performance.now();
     await work();
     return (performance.now() - started) / 1000;
   };
-  const texts = references.map(({ text }) => text);
-  const embed = await timed(() => embedder.embedPassages(texts));
-  const write = memories ? await timed(() => writeMemories(model, profile, references, repeatPrompt)) : 0;
-  const tokens = sum(references.map((one) => one.tokens.length + profile.header.length));
-  return { embed: embed / references.length, token: write / tokens };
+  const texts = timed.map(({ text }) => text);
+  const embed = isStored ? 0 : await elapsed(() => embedder.embedPassages(texts));
+  const write = memories ? await elapsed(() => writeMemories(model, profile, timed, repeatPrompt)) : 0;
+  const read = sum(timed.map((one) => one.tokens.length + profile.header.length));
+  return (references * embed) / timed.length + ((tokens + references * profile.header.length) * write) / read;
+}
+
+/** Some of the values, at even distances. */
+function spread<T>(values: readonly T[], count: number): T[] {
+  const taken = Math.min(count, values.length);
+  return Array.from({ length: taken }, (_, i) => values[Math.floor(((i + 0.5) * values.length) / taken)] as T);
 }
 
 function sum(values: readonly number[]): number {
