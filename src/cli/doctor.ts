@@ -34,10 +34,11 @@ export function addDoctor(program: Command, interrupt: Interrupt): void {
     const signal = interrupt.signal();
     using fetching = showFetching(terminal, signal, flags.offline);
     const modelPath = flags.model === undefined ? {} : { modelPath: await fetchModel(flags.model, fetching.options) };
-    fetching[Symbol.dispose]();
+    const options = { ...deviceOptions(flags), ...adapterOptions(flags), ...modelPath, fetch: fetching.options };
     let failed = false;
-    for await (const check of examine({ ...deviceOptions(flags), ...adapterOptions(flags), ...modelPath })) {
+    for await (const check of examine(options)) {
       signal.throwIfAborted();
+      fetching[Symbol.dispose]();
       failed ||= check.state === 'failed';
       terminal.result(check, () => describe(check, terminal));
     }

@@ -64,10 +64,21 @@ describe('the doctor', () => {
   });
 
   it('says why the device cannot run the model, and what to do', async () => {
-    const missing = (await checks({ modelPath: `${modelPath}/nothing.gguf` })).get('device cpu') as Check;
-    assert.equal(missing.state, 'failed');
+    const nowhere = `${modelPath}/nothing.gguf`;
+    const missing = (await checks({ modelPath: nowhere })).get('device cpu') as Check;
+    assert.deepEqual([missing.state, missing.remedy], ['failed', null]);
     assert.match(missing.detail, /There is no model at .*nothing\.gguf/);
+    const elsewhere = (await checks({ modelPath: nowhere, provider: 'webgpu' })).get('device webgpu') as Check;
+    assert.deepEqual([elsewhere.state, elsewhere.remedy], ['failed', 'Use --device cpu.']);
     const untried = (await checks({})).get('device cpu') as Check;
     assert.deepEqual([untried.state, untried.remedy], ['warning', 'memory3 pull']);
+  });
+
+  it('fetches an adapter as it is told: offline from nowhere', async () => {
+    const options: DoctorOptions = { modelPath, adapter: 'hf:owner/repository/adapter', fetch: { offline: true } };
+    const { state, detail, remedy } = (await checks(options)).get('device cpu') as Check;
+    assert.equal(state, 'failed');
+    assert.match(detail, /offline mode forbids fetching it/);
+    assert.match(remedy ?? '', /--offline/);
   });
 });

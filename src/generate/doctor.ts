@@ -27,7 +27,7 @@ export interface Check {
   readonly operators?: readonly OperatorProfile[];
 }
 
-export interface DoctorOptions extends DeviceOptions, Pick<AdapterOptions, 'adapter'> {
+export interface DoctorOptions extends DeviceOptions, Pick<AdapterOptions, 'adapter' | 'fetch'> {
   /** Path of the model to try on the device; without it the catalogue's default is tried if it has been fetched. */
   readonly modelPath?: string;
 }
@@ -132,16 +132,17 @@ async function modelChecks(): Promise<{ readonly checks: Check[]; readonly defau
 }
 
 async function deviceCheck(name: string, path: string, options: DoctorOptions): Promise<Check> {
+  const isElsewhere = (options.provider ?? 'cpu') !== 'cpu';
   try {
     const { tokensPerSecond, modelName } = await tryModel(path, options, timed);
     const operators = await profileModel(path, options);
     const rate = `${tokensPerSecond.toFixed(tokensPerSecond < 10 ? 1 : 0)} tokens/s`;
     const detail = `${modelName}, ${rate}; ${describeNodes(operators)}`;
-    const fell = (options.provider ?? 'cpu') !== 'cpu' && operators.some(isFallen);
+    const fell = isElsewhere && operators.some(isFallen);
     return { ...check(name, fell ? 'warning' : 'ok', detail, 'Compare with --device cpu.'), operators };
   } catch (error) {
-    const remedy = error instanceof Memory3Error && error.remedy !== undefined ? error.remedy : 'Use --device cpu.';
-    return check(name, 'failed', firstLine(error), remedy);
+    const remedy = error instanceof Memory3Error ? error.remedy : undefined;
+    return check(name, 'failed', firstLine(error), remedy ?? (isElsewhere ? 'Use --device cpu.' : null));
   }
 }
 
