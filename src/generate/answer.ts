@@ -73,7 +73,7 @@ export interface AnswerSummary {
   readonly citations: readonly Citation[];
   /** What the RAM cache did for this answer, and how many cold memories were written; null without a bank. */
   readonly memoryCounts: RecallCounts | null;
-  /** Milliseconds and rates as they were measured. */
+  /** Milliseconds and rates as they were measured, without what the caller did between events. */
   readonly times: {
     /** All recalls together. */
     readonly recall: RecallTimes;
@@ -147,6 +147,7 @@ class AnswerRun {
   #memoryCounts = noCounts;
   readonly #recallTimes = { embed: 0, search: 0, load: 0 };
   readonly #started = performance.now();
+  #callersTime = 0;
 
   constructor(answerer: Answerer, options: CheckedOptions, signal: AbortSignal | undefined) {
     this.#answerer = answerer;
@@ -155,6 +156,19 @@ class AnswerRun {
   }
 
   async *events(messages: readonly Message[]): AsyncGenerator<AnswerEvent, void> {
+    for await (const event of this.#answer(messages)) {
+      const given = performance.now();
+      yield event;
+      this.#callersTime += performance.now() - given;
+    }
+  }
+
+  /** Milliseconds since the call, without the caller's. */
+  #elapsed(): number {
+    return performance.now() - this.#started - this.#callersTime;
+  }
+
+  async *#answer(messages: readonly Message[]): AsyncGenerator<AnswerEvent, void> {
     const { model, recall, profile, tokenizer } = this.#answerer;
     let { mode } = this.#options;
     if (mode !== 'none' && recall?.references === 0) {
@@ -235,6 +249,7 @@ class AnswerRun {
     let answerText = '';
     let finish: AnswerSummary['finish'] = 'length';
     let firstToken = 0;
+    let lastToken = 0;
     const emit = (piece: string): AnswerEvent[] => {
       answerText += piece;
       return piece === '' ? [] : [{ kind: 'text', text: piece }];
@@ -242,11 +257,12 @@ class AnswerRun {
     while (generated.length < this.#options.maxTokens) {
       // An embedding padded to a round size has rows that stand for no token.
       const token = sample(logits.subarray(0, tokenizer.vocabularySize), this.#options, random, history);
-      if (generated.length === 0) firstToken = performance.now();
+      if (generated.length === 0) firstToken = this.#elapsed();
       if (tokenizer.endTokenIds.includes(token)) {
         finish = 'end';
         break;
       }
+      lastToken = this.#elapsed();
       generated.push(token);
       history.push(token);
       yield* emit(stops.push(text.push(token)));
@@ -271,7 +287,7 @@ class AnswerRun {
       yield* emit(stops.push(text.end()));
       yield* emit(stops.end());
     }
-    const seconds = (performance.now() - firstToken) / 1000;
+    const seconds = (lastToken - firstToken) / 1000;
     const written = begun.map(({ at, recall }, i): TracePiece => {
       return { stage: 'answer', tokens: generated.slice(at, begun[i + 1]?.at), recall };
     });
@@ -286,7 +302,7 @@ class AnswerRun {
         memoryCounts: this.#answerer.recall === null ? null : this.#memoryCounts,
         times: {
           recall: { ...this.#recallTimes },
-          firstToken: firstToken - this.#started,
+          firstToken,
           decodeTokensPerSecond: generated.length > 1 ? (generated.length - 1) / seconds : null,
         },
       },
