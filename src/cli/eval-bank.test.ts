@@ -45,6 +45,7 @@ test('eval bank builds a bank, says when it is finished, refuses another; its fl
   const other = memory3(...args, '--limit', 'cuad=2');
   assert.equal(other.code, 6);
   assert.match(other.err, /sources.squad.limit was 9, is null/);
+  assert.match(memory3(...args, '--limit', '9,cuad=2,cuad=3').err, /cuad is there twice/);
   const fewer = memory3(...args, '--limit', '9,cuad=2', '--kept', '8');
   assert.equal(fewer.code, 6);
   assert.match(fewer.err, /all tokens by received, int8 .*, not with profile .*8 tokens/);

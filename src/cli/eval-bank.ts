@@ -11,6 +11,7 @@ import { type BankKind, bankKinds, bankSources } from '../evaluate/banks/sources
 import { openWorkspace } from '../generate/workspace.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
+import { singleLimits } from './eval-options.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelFlags, checked, givenFlag, type ModelFlags, workspaceOptions } from './options.ts';
 import { showFetching } from './pull.ts';
@@ -29,11 +30,14 @@ interface EvalBankFlags extends ModelFlags {
 const limitSchema = z
   .string()
   .regex(/^([1-9]\d*|\w+=[1-9]\d*)(,\w+=[1-9]\d*)*$/, 'A number is expected, source=number, or both, with commas.')
-  .transform((value): Pick<PlanOptions, 'limit' | 'limits'> => {
-    const parts = value.split(',').map((one) => one.split('='));
-    const [all] = parts.filter(({ length }) => length === 1);
-    const single = parts.filter(({ length }) => length === 2).map(([name, n]) => [name, Number(n)] as const);
-    return { ...(all !== undefined && { limit: Number(all[0]) }), limits: Object.fromEntries(single) };
+  .transform((value, context): Pick<PlanOptions, 'limit' | 'limits'> => {
+    const parts = value.split(',');
+    const all = parts.find((one) => !one.includes('='));
+    const limits = singleLimits(
+      parts.filter((one) => one !== all),
+      context,
+    );
+    return { ...(all !== undefined && { limit: Number(all) }), limits };
   });
 
 export function addEvalBank(evaluation: Command, interrupt: Interrupt): void {

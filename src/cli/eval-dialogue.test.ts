@@ -72,6 +72,10 @@ test('eval dialogue prints scores; killed and run again it has the same; it stop
   assert.match(refused.err, /asked once and gave no score: HTTP 401: "Who are you, \[key\]\?"/);
   assert.equal(read('refused', 'answers.jsonl').split('\n').length, 2);
 
+  const idle = await start('idle', '--kept', '8').result;
+  assert.equal(idle.code, 2);
+  assert.match(idle.err, /--kept: no mode has references/);
+
   const keyless = await start('none', '--judge-key-env', 'EMPTY').result;
   assert.equal(keyless.code, 2);
   assert.match(keyless.err, /variable EMPTY does not hold a key/);

@@ -8,7 +8,7 @@ import type { DialogueCell } from '../evaluate/dialogue/summary.ts';
 import { describeDifference, describeScore, remarks } from '../evaluate/dialogue/words.ts';
 import { parseModes } from '../evaluate/eval/modes.ts';
 import { newCommand, terminalOf } from './command.ts';
-import { memoriesOption, openForEvaluation, overlapOption, refuseIdleBank } from './eval-options.ts';
+import { memoriesOption, openForEvaluation, overlapOption, refuseIdleInModes } from './eval-options.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addBankFlag, addModelFlags, type BankFlags, checked, type ModelFlags, number } from './options.ts';
 import { table } from './terminal.ts';
@@ -57,7 +57,7 @@ export function addEvalDialogue(evaluation: Command, interrupt: Interrupt): void
     const signal = interrupt.signal();
     const judge = judgeOf(flags, process.env);
     const modes = parseModes(flags.modes, flags.memories);
-    refuseIdleBank(command, modes);
+    refuseIdleInModes(command, modes);
     await using evaluated = await openForEvaluation(flags, modes, terminal, signal);
     using progress = terminal.progress('Questions');
     const { run: folder, limit, overlap } = flags;

@@ -26,13 +26,20 @@ export type Limits = Pick<z.output<typeof evaluationOptionsSchema>, 'limit' | 'l
 const limitsSchema = z
   .string()
   .regex(/^[1-9]\d*(,\w+=[1-9]\d*)*$/, 'A number is expected, and perhaps task=number, with commas.')
-  .transform((value): Limits => {
+  .transform((value, context): Limits => {
     const [limit = '', ...single] = value.split(',');
-    const limits = single
-      .map((one) => one.split('=') as [string, string])
-      .map(([name, n]) => [name, Number(n)] as const);
-    return { limit: Number(limit), limits: Object.fromEntries(limits) };
+    return { limit: Number(limit), limits: singleLimits(single, context) };
   });
+
+/** What "arc_easy=200" says of single ones. Of one that is named twice only one number could count: it is an issue. */
+export function singleLimits(parts: readonly string[], context: z.RefinementCtx): Record<string, number> {
+  const limits = new Map<string, number>();
+  for (const [name = '', count] of parts.map((part) => part.split('='))) {
+    if (limits.has(name)) context.addIssue(`${name} is there twice.`);
+    limits.set(name, Number(count));
+  }
+  return Object.fromEntries(limits);
+}
 
 /** `--limit` */
 export function limitsOption(description: string): Option {
@@ -56,15 +63,17 @@ export function overlapOption(): Option {
   ).default(defaultOverlap, '2/3');
 }
 
-/** Refuses flags of a bank where no mode recalls from it. @throws Memory3Error "usage" */
-export function refuseIdleBank(command: Command, modes: readonly Mode[]): void {
+/** Refuses flags that would change nothing in any mode. @throws Memory3Error "usage" */
+export function refuseIdleInModes(command: Command, modes: readonly Mode[]): void {
+  // A bank must fit all of them, even where its references are read as text.
   if (mostRecalled(modes) > 0) return;
-  refuseIdle(
-    command,
-    ['bank', 'embedder', 'overlap'],
-    'no mode recalls from a bank',
-    'add such a mode (--modes memory)',
-  );
+  const otherwise = 'add such a mode (--modes memory)';
+  refuseIdle(command, ['bank', 'embedder', 'overlap'], 'no mode recalls from a bank', otherwise);
+  if (modes.some(({ kind }) => kind === 'memory')) return;
+  refuseIdle(command, ['layers', 'storage'], 'no mode has memories', otherwise);
+  // Where summary tokens are kept, passages are cut shorter, as text too.
+  if (modes.some(({ references }) => references > 0)) return;
+  refuseIdle(command, ['memories', 'kept', 'scoring'], 'no mode has references', otherwise);
 }
 
 /** Opens the model, and the bank where a mode recalls from it. */

@@ -71,6 +71,21 @@ test('eval prints cells as a table or as JSON; bench ability measures the same',
   const idle = memory3(...evaluation, '--tasks', 'arc_easy', '--modes', 'none,memory:gold', '--bank', 'b');
   assert.equal(idle.code, 2);
   assert.match(idle.err, /--bank: no mode recalls from a bank\.\n/);
+  const plain = [...evaluation, '--tasks', 'arc_easy', '--modes'];
+  for (const [modes, flag, ...value] of [
+    ['none', '--kept', '8'],
+    ['none', '--scoring', 'random'],
+    ['none', '--memories', '3'],
+    ['none,rag:gold', '--storage', 'f16'],
+    ['none,rag:gold', '--layers', 'all'],
+  ] as const) {
+    const refused = memory3(...plain, modes, flag, ...value);
+    assert.equal(refused.code, 2, `${modes} ${flag}`);
+    assert.match(refused.err, new RegExp(`${flag}: no mode has `));
+  }
+  // What a bank must be is chosen by them, and this one is not there.
+  assert.equal(memory3(...plain, 'rag', '--kept', '8', '--bank', join(folder.path, 'missing')).code, 3);
+  assert.match(memory3(...plain, 'none', '--limit', '2,copa=3,copa=4').err, /copa is there twice/);
   assert.match(memory3('eval', ...model).err, /--run <folder> is missing/);
 
   const other = storeRun(folder.path, 'other', {

@@ -20,7 +20,7 @@ import {
   memoriesOption,
   openForEvaluation,
   overlapOption,
-  refuseIdleBank,
+  refuseIdleInModes,
 } from './eval-options.ts';
 import { printEvaluation } from './eval-tables.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -89,7 +89,7 @@ export function addEval(program: Command, interrupt: Interrupt): void {
     const signal = interrupt.signal();
     const modes = parseModes(flags.modes, flags.memories);
     const wanted = flags.tasks.split(',').map((name) => taskNamed(name.trim()).name) as [string, ...string[]];
-    refuseIdleBank(command, modes);
+    refuseIdleInModes(command, modes);
     await using evaluated = await openForEvaluation(flags, modes, terminal, signal);
     using progress = terminal.progress('Measuring');
     const { limit, shots, seed, documentStart, overlap, heldOut = false } = flags;
