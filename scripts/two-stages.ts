@@ -97,7 +97,7 @@ await runProgram(interrupt, async () => {
       { ...settings, rate: stageRates.first * factor },
       { ...settings, rate: stageRates.next * factor },
     ] as const;
-  using progress = progressOfRuns(terminal, steps);
+  using progress = progressOfRuns(terminal, out, steps);
   const result = await runExperiment({
     folder: out,
     results: join(plots, 'arms'),
@@ -159,14 +159,14 @@ async function* readSets(data: string, tiny: typeof tinyCorpus | null): AsyncGen
 }
 
 /** Shows one run after the other. */
-function progressOfRuns(terminal: Terminal, steps: number) {
+function progressOfRuns(terminal: Terminal, folder: string, steps: number) {
   let shown: { readonly run: string; readonly progress: Promise<TrainingProgress> } | undefined;
   const close = () => shown?.progress.then((progress) => progress[Symbol.dispose]());
   return {
     onEvent(run: string, event: RunEvent) {
       if (shown?.run !== run) {
         close();
-        shown = { run, progress: showTraining(terminal, { label: run, steps }) };
+        shown = { run, progress: showTraining(terminal, { label: run, steps, run: join(folder, run) }) };
       }
       shown.progress.then((progress) => progress.onEvent(event));
     },

@@ -128,7 +128,7 @@ export function addConvert(program: Command, interrupt: Interrupt): void {
       schedule: { ...defaults.schedule, rate },
     };
     const train = async () => {
-      using progress = await showTraining(terminal, { label: `conversion (${mode})`, steps });
+      using progress = await showTraining(terminal, { label: `conversion (${mode})`, steps, run });
       return await convert({
         ...{ opened, profile, data, run, out, options, signal },
         recompute: flags.recompute ?? false,

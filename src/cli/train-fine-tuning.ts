@@ -1,6 +1,4 @@
 /** `memory3 train sft` and `memory3 train dpo`: answers and preferences, with recalled references. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import {
   type FineTuningOptions,
@@ -15,7 +13,6 @@ import {
   type SupervisedSettings,
   supervisedSettingsSchema,
 } from '../train/fine-tuning/settings.ts';
-import { courseOf, readRunLog } from '../train/log.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
@@ -201,9 +198,7 @@ async function show(
     },
     async onBegin(steps) {
       frozen?.[Symbol.dispose]();
-      const log = join(flags.run, 'log.jsonl');
-      const past = existsSync(log) ? courseOf(readRunLog(log)).steps : [];
-      progress = showing.use(await showTraining(terminal, { label, steps, past }));
+      progress = showing.use(await showTraining(terminal, { label, steps, run: flags.run }));
     },
     onEvent: (event) => progress?.onEvent(event),
   });

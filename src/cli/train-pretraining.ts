@@ -1,6 +1,4 @@
 /** `memory3 train prepare`, `warmup`, `continual` and `evaluate`: the paper's two stages on a model from scratch. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { defaultEmbedder } from '../hub/catalogue.ts';
@@ -9,7 +7,6 @@ import { scorings } from '../memory/profile.ts';
 import { openEmbedder } from '../retrieval/embedder.ts';
 import { Device } from '../runtime/device.ts';
 import { type ReaderOptions, readDocuments } from '../train/data/readers.ts';
-import { courseOf, readRunLog } from '../train/log.ts';
 import { evaluatePretraining } from '../train/pretraining/evaluate.ts';
 import { prepareSettingsSchema, prepareTraining, readTokenizerFolder } from '../train/pretraining/prepared.ts';
 import {
@@ -307,9 +304,7 @@ async function stage(
   interrupt: Interrupt,
 ): Promise<void> {
   const terminal = terminalOf(flags);
-  const log = join(flags.run, 'log.jsonl');
-  const past = existsSync(log) ? courseOf(readRunLog(log)).steps : [];
-  using progress = await showTraining(terminal, { label, steps: flags.steps, past });
+  using progress = await showTraining(terminal, { label, steps: flags.steps, run: flags.run });
   const result = await runStage({
     ...common,
     folder: flags.run,

@@ -29,7 +29,7 @@ async function showRun(options: { readonly isTTY: boolean; readonly json: boolea
   const [out, err] = [recordingStream(false), recordingStream(options.isTTY)];
   const terminal = openTerminal({ json: options.json }, { out: out.stream, err: err.stream });
   {
-    using progress = await showTraining(terminal, { label: 'spirals', steps: 90 });
+    using progress = await showTraining(terminal, { label: 'spirals', steps: 90, run: folder.path });
     await runTraining(smallNetwork(), {
       folder: folder.path,
       config: {},
@@ -54,6 +54,35 @@ test('on a terminal: a curve, a line with where it is, and notices above them', 
     /^spirals 90 \/ 90 {2}loss \d+\.\d{4}, validation held \S+ training \S+, rate/,
   );
   assert.match(text, /┤.*[╭╰╮╯─]/);
+});
+
+test('the curve of a run that is gone on with begins with what it has', async () => {
+  using folder = temporaryFolder();
+  const train = async (last: number): Promise<string> => {
+    const err = recordingStream(true);
+    const terminal = openTerminal({ json: false }, { out: recordingStream(false).stream, err: err.stream });
+    using progress = await showTraining(terminal, { label: 'spirals', steps: 24, run: folder.path });
+    const interrupt = new AbortController();
+    await runTraining(smallNetwork(), {
+      folder: folder.path,
+      config: {},
+      steps: 24,
+      schedule: { kind: 'constant', rate: 0.01 },
+      checkpointEvery: 10,
+      validateEvery: null,
+      signal: interrupt.signal,
+      onEvent(event) {
+        progress.onEvent(event);
+        if (event.kind === 'step' && event.step === last) interrupt.abort();
+      },
+    });
+    progress[Symbol.dispose]();
+    return stripVTControlCharacters(err.text());
+  };
+  await train(20);
+  const rows = (await train(24)).split('\n');
+  const width = Math.max(...rows.filter((row) => /[┤┼]/.test(row)).map((row) => row.length));
+  assert.equal(width, 12 + 24);
 });
 
 test('elsewhere: plain lines, the last step among them', async () => {

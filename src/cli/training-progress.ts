@@ -2,8 +2,10 @@
  * A training run as it goes: on a terminal the curve of its losses and a line with where it is, redrawn a few times a
  * second; elsewhere a line now and then. With `--json` each event is a line on stdout, as in the run's log.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { plot } from 'asciichart';
-import type { RunEvent, StepEvent, ValidationEvent } from '../train/log.ts';
+import { courseOf, type RunEvent, readRunLog, type StepEvent, type ValidationEvent } from '../train/log.ts';
 import { formatCount, formatDuration, type Terminal } from './terminal.ts';
 
 export interface TrainingProgress extends Disposable {
@@ -22,15 +24,17 @@ const paceSteps = 32;
 /**
  * @param label what is trained, one or two words
  * @param steps that the run will have
- * @param past the steps of a run that is gone on with (`courseOf(readRunLog(...)).steps`), for the curve
+ * @param run its folder; where it is gone on with, the curve begins with the steps that it has
+ * @throws Memory3Error "damaged" for a log that cannot be read
  */
 export async function showTraining(
   terminal: Terminal,
-  { label, steps, past = [] }: { readonly label: string; readonly steps: number; readonly past?: readonly StepEvent[] },
+  { label, steps, run }: { readonly label: string; readonly steps: number; readonly run: string },
 ): Promise<TrainingProgress> {
+  // Before anything is awaited: what happens from now on is told by events.
+  let course = [...pastOf(run)];
   const live = await terminal.live();
   const lines = live === null ? terminal.progress(label) : null;
-  let course = [...past];
   let validation: ValidationEvent | null = null;
   /** Where the steps of this process begin in the course. */
   let began = course.length;
@@ -69,6 +73,11 @@ export async function showTraining(
       lines?.[Symbol.dispose]();
     },
   };
+}
+
+function pastOf(run: string): readonly StepEvent[] {
+  const log = join(run, 'log.jsonl');
+  return existsSync(log) ? courseOf(readRunLog(log)).steps : [];
 }
 
 /** Losses as lines of text. Where there are more of them than columns, a column is the mean of its neighbours. */
