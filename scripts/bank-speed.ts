@@ -3,16 +3,25 @@
  * frequencies of a language (Zipf), vectors in clusters. The figures of docs/durability.md come from here.
  *
  *   node scripts/bank-speed.ts [references]
+ *
+ * At least 500 references, 100 000 without a number; they are stored 50 at a time.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { z } from 'zod';
 import type { BankIdentity, NewReference } from '../src/bank/bank.ts';
 import { openBank } from '../src/bank/sqlite.ts';
+import { createInterrupt } from '../src/cli/interrupt.ts';
+import { numeral } from '../src/cli/options.ts';
+import { runProgram } from '../src/cli/run.ts';
+import { checkOptions } from '../src/errors.ts';
 import { median } from '../src/quantile.ts';
 import { memoryOf } from '../test/crash/library.ts';
 
-const references = Number(process.argv[2] ?? 100_000);
+/** Memories that are stored and loaded. */
+const memories = 500;
+const argumentsSchema = z.strictObject({ references: numeral.pipe(z.int().min(memories)) });
 const dimensions = 384;
 const perDocument = 50;
 const vocabulary = 50_000;
@@ -55,13 +64,14 @@ function percentile(values: readonly number[]): { readonly median: number; reado
   return { median: median(values), worst: Math.max(...values) };
 }
 
-const folder = mkdtempSync(path.join(tmpdir(), 'memory3-speed-'));
-const bankPath = path.join(folder, 'bank');
-try {
+function measure(references: number): void {
+  const folder = mkdtempSync(path.join(tmpdir(), 'memory3-speed-'));
+  using cleanUp = new DisposableStack();
+  cleanUp.defer(() => rmSync(folder, { recursive: true }));
+  const bankPath = path.join(folder, 'bank');
   let storing = 0;
   let memoryMs = 0;
   const bytes = memoryOf('any', 100_000);
-  const memories = 500;
   {
     using bank = openBank(bankPath, { mode: 'write', identity });
     for (let document = 0; document * perDocument < references; document++) {
@@ -101,12 +111,13 @@ try {
   }
   const both = byVector.map((ms, round) => ms + (byWords[round] ?? 0));
   const loading = Array.from({ length: memories }, (_, id) => timed(() => bank.memory(id + 1)).ms);
+  const { references: stored, fileBytes } = bank.stats();
   const verifying = timed(() => [...bank.verify()]);
   console.log(
     JSON.stringify(
       {
-        references,
-        storeReferencesPerSecond: (references / storing) * 1000,
+        references: stored,
+        storeReferencesPerSecond: (stored / storing) * 1000,
         storeMemoriesPerSecond: (memories / memoryMs) * 1000,
         buildIndexMs: building,
         firstSearchMs: { vectors: firstSearch, words: firstWords },
@@ -116,12 +127,15 @@ try {
         load100KbMs: percentile(loading),
         verifyMs: verifying.ms,
         problems: verifying.result,
-        fileBytes: bank.stats().fileBytes,
+        fileBytes,
       },
       null,
       2,
     ),
   );
-} finally {
-  rmSync(folder, { recursive: true });
 }
+
+await runProgram(createInterrupt(), async () => {
+  const [references = '100000'] = process.argv.slice(2);
+  measure(checkOptions(argumentsSchema, { references }).references);
+});
