@@ -1,7 +1,8 @@
 """PyTorch's side of training.ts: a Llama with random weights, trained one step for each line that it reads.
 
-    python bench/training.py '{"shape": {...}, "mode": "lora", "rank": 32, "threads": 2, "batch": 8, "length": 192}'
+    python bench/training.py '{"shape": {...}, "mode": "lora", "rank": 32, "threads": 2, "rate": 1e-4, "ids": [[...], ...]}'
 
+The shape is a model's configuration, as training.ts passes it; the ids are the tokens of each sequence, all of one length.
 Prints one line of JSON when it is ready and one for each step: {seconds, loss}. Needs the packages torch and transformers.
 """
 
