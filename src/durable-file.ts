@@ -1,5 +1,5 @@
 /** Files that are whole or what they were before, whatever happens, and are on the disk when that is said. */
-import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Memory3Error } from './errors.ts';
 
@@ -14,17 +14,22 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** Writes a file beside its place, then renames it: it is whole, or what it was. */
+/** Writes a file beside its place, then renames it: it is whole, or what it was and nothing lies beside it. */
 export function replaceFile(folder: string, name: string, content: string | Uint8Array): void {
   const unfinished = join(folder, `${name}.unfinished`);
   const file = openSync(unfinished, 'w');
   try {
-    writeFileSync(file, content);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    try {
+      writeFileSync(file, content);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(unfinished, join(folder, name));
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
   }
-  renameSync(unfinished, join(folder, name));
   syncFolder(folder);
 }
 

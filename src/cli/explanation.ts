@@ -1,6 +1,7 @@
 /** An explanation on the terminal and as a file. */
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { replaceFile } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
 import type { Explanation } from '../evaluate/explain.ts';
 import { shortName } from './answering.ts';
@@ -57,12 +58,9 @@ export function describeExplanation(explanation: Explanation, { colours }: Pick<
  * @throws Memory3Error "disk"
  */
 export function savePage(path: string, page: string): void {
-  const unfinished = `${path}.${process.pid}.unfinished`;
   try {
-    writeFileSync(unfinished, page);
-    renameSync(unfinished, path);
+    replaceFile(dirname(path), basename(path), page);
   } catch (cause) {
-    rmSync(unfinished, { force: true });
     throw unwritable(path, cause);
   }
 }
