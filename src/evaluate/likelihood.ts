@@ -73,8 +73,3 @@ export function negativeLogLikelihood(logits: Logits, row: number, token: number
   for (const value of values) sum += Math.exp(value - largest);
   return Math.log(sum) + largest - (values[token] as number);
 }
-
-/** Likelihood of each token after the first, given logits after every token (those after the last are not used). */
-export function tokenLikelihoods(logits: Logits, tokens: readonly number[]): number[] {
-  return tokens.slice(1).map((token, row) => negativeLogLikelihood(logits, row, token));
-}

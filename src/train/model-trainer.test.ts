@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { openFamily } from '../../test/support/families.ts';
-import { tokenLikelihoods } from '../evaluate/likelihood.ts';
+import { tokenLikelihoods } from '../../test/support/likelihoods.ts';
 import { seededRandom } from '../generate/sampling.ts';
 import { GraphBuilder } from '../graph/graph.ts';
 import { ReadingContext } from '../memory/context.ts';

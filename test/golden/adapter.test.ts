@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { tokenLikelihoods } from '../../src/evaluate/likelihood.ts';
+import { tokenLikelihoods } from '../support/likelihoods.ts';
 import { mergeAdapter } from '../../src/memory/adapted-model.ts';
 import { type Adapter, openAdapter, writeAdapter } from '../../src/memory/adapter.ts';
 import { ReadingContext } from '../../src/memory/context.ts';

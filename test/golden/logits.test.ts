@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { ReadingContext } from '../../src/memory/context.ts';
 import type { LanguageModel } from '../../src/memory/model.ts';
 import { readGolden, readGoldenLines } from '../support/golden.ts';
-import { tokenLikelihoods } from '../../src/evaluate/likelihood.ts';
+import { tokenLikelihoods } from '../support/likelihoods.ts';
 import { type DefaultModel, openDefaultModel } from '../support/model.ts';
 
 interface LogitsCase {

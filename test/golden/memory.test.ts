@@ -6,7 +6,7 @@ import type { ExplicitMemory } from '../../src/memory/format.ts';
 import type { MemoryProfile } from '../../src/memory/profile.ts';
 import { encodeReferences, gather, selectAll } from '../../src/memory/writer.ts';
 import { readGolden } from '../support/golden.ts';
-import { tokenLikelihoods } from '../../src/evaluate/likelihood.ts';
+import { tokenLikelihoods } from '../support/likelihoods.ts';
 import { type DefaultModel, openDefaultModel } from '../support/model.ts';
 
 interface Kept {

@@ -1,11 +1,11 @@
 /** What training measures, by the way of inference: memories are written, a context reads them, its logits give likelihoods. */
-import { tokenLikelihoods } from '../../src/evaluate/likelihood.ts';
 import { ReadingContext } from '../../src/memory/context.ts';
 import { type ExplicitMemory, parseMemory, type StoredMemory } from '../../src/memory/format.ts';
 import type { LanguageModel } from '../../src/memory/model.ts';
 import type { MemoryProfile } from '../../src/memory/profile.ts';
 import { encodeReferences, gather, selectAll, writeMemories } from '../../src/memory/writer.ts';
 import type { TrainingBatch } from '../../src/train/batch.ts';
+import { tokenLikelihoods } from './likelihoods.ts';
 
 /** Memories as they are stored, in the profile's storage. */
 export async function storedMemories(

@@ -1,12 +1,12 @@
 /** Likelihoods of continuations, read side by side and there and back, against each read by itself. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { tokenLikelihoods } from '../../../test/support/likelihoods.ts';
 import { type TinyModel, tinyModel } from '../../../test/support/tiny-trained.ts';
 import { ReadingContext } from '../../memory/context.ts';
 import { LanguageModel } from '../../memory/model.ts';
 import { Device } from '../../runtime/device.ts';
 import { greedyAnswers } from '../greedy.ts';
-import { tokenLikelihoods } from '../likelihood.ts';
 import {
   type ContinuationLikelihood,
   continuationLikelihoods,

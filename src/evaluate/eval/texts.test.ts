@@ -1,6 +1,7 @@
 /** Perplexity with references against each chunk read by hand. */
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
+import { tokenLikelihoods } from '../../../test/support/likelihoods.ts';
 import { type TinyModel, tinyModel } from '../../../test/support/tiny-trained.ts';
 import type { StoredReference } from '../../bank/bank.ts';
 import { ReadingContext } from '../../memory/context.ts';
@@ -8,7 +9,7 @@ import { parseMemory } from '../../memory/format.ts';
 import { LanguageModel } from '../../memory/model.ts';
 import { writeMemories } from '../../memory/writer.ts';
 import { Device } from '../../runtime/device.ts';
-import { negativeLogLikelihood, tokenLikelihoods } from '../likelihood.ts';
+import { negativeLogLikelihood } from '../likelihood.ts';
 import { parseMode } from './modes.ts';
 import { ReferenceFinder } from './references.ts';
 import { textNats, textReferences } from './texts.ts';
