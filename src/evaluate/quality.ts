@@ -76,9 +76,9 @@ export interface QualityOptions {
   readonly repeatPrompt: readonly number[];
   /** Orders references in prompts and draws the intervals' samples. */
   readonly seed: number;
-  /** Gets each row with what its questions came to, in the order of the set's. */
   /** Ends the measuring between two batches. */
   readonly signal?: AbortSignal;
+  /** Gets each row with what its questions came to, in the order of the set's. */
   readonly onScores?: (row: QualityRow, scores: readonly ItemScore[]) => void;
 }
 

@@ -26,6 +26,18 @@ export function libraryTexts(): string[] {
 
 /** References so much shorter than the longest are left out: what is compared are references of full length. */
 const missingTokens = 14;
+
+/** References of full length, as a text is cut. */
+export function fullReferences(
+  text: string,
+  { tokenizer, profile }: Pick<OpenedModel, 'tokenizer' | 'profile'>,
+): IteratorObject<Chunk> {
+  const maxTokens = longestBody(profile);
+  return cutIntoChunks(text, tokenizer, { maxTokens }).filter(
+    ({ tokens }) => tokens.length >= maxTokens - missingTokens,
+  );
+}
+
 /** References in each bank. */
 const bankReferences = 96;
 /** References written in one measured batch. */
@@ -57,9 +69,7 @@ export interface SpeedMaterial extends AsyncDisposable {
 export async function speedMaterial(opened: OpenedModel, embedder: Embedder): Promise<SpeedMaterial> {
   const { model, tokenizer, profile, repeatPrompt } = opened;
   const texts = libraryTexts();
-  const maxTokens = longestBody(profile);
-  const chunks = texts.flatMap((text) => [...cutIntoChunks(text, tokenizer, { maxTokens })]);
-  const full = chunks.filter(({ tokens }) => tokens.length >= maxTokens - missingTokens).slice(0, bankReferences);
+  const full = texts.flatMap((text) => [...fullReferences(text, opened)]).slice(0, bankReferences);
   if (full.length < writtenAtOnce) throw new Memory3Error('not-found', `${libraryFolder} has too few texts.`);
   const text = tokenizer.encode(texts.join('\n\n'));
   const joined = full.map((chunk) => chunk.text).join('\n\n');

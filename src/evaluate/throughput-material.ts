@@ -8,15 +8,11 @@ import { openBank } from '../bank/sqlite.ts';
 import { Memory3Error } from '../errors.ts';
 import { referencesAsText } from '../generate/prompt.ts';
 import { identityOf, type OpenedModel } from '../generate/workspace.ts';
-import { longestBody } from '../memory/profile.ts';
 import { writeMemories } from '../memory/writer.ts';
-import { cutIntoChunks } from '../retrieval/chunks.ts';
 import type { Embedder } from '../retrieval/embedder.ts';
 import { search } from '../retrieval/search.ts';
-import { libraryTexts } from './speed-material.ts';
+import { fullReferences, libraryTexts } from './speed-material.ts';
 
-/** References so much shorter than the longest are left out. */
-const missingTokens = 14;
 /** Memories that are computed; the bank's others hold the same bytes, as what they say does not change the time. */
 const writtenMemories = 16;
 /** Characters that each document of the bank begins later than the one before it, so that no two are the same. */
@@ -135,16 +131,12 @@ function throughputTexts({ tokenizer }: OpenedModel, sizes: ThroughputSizes): Th
 
 /** Puts documents until there are as many references as wanted, and a memory to each. */
 async function fillBank(bank: MemoryBank, opened: OpenedModel, embedder: Embedder, wanted: number): Promise<void> {
-  const { model, profile, tokenizer, repeatPrompt } = opened;
-  const maxTokens = longestBody(profile);
+  const { model, profile, repeatPrompt } = opened;
   const library = libraryTexts().join('\n\n');
   const vectors = new Map<string, Float32Array>();
   for (let left = wanted, number = 0; left > 0; number++) {
     const text = library.slice(number * shift);
-    const chunks = cutIntoChunks(text, tokenizer, { maxTokens })
-      .filter(({ tokens }) => tokens.length >= maxTokens - missingTokens)
-      .take(left)
-      .toArray();
+    const chunks = fullReferences(text, opened).take(left).toArray();
     if (chunks.length === 0) throw new Memory3Error('usage', `The texts are too short for ${wanted} references.`);
     // Cuts fall on the same sentences again: most texts have been embedded before.
     const unknown = [...new Set(chunks.map((chunk) => chunk.text))].filter((one) => !vectors.has(one));
