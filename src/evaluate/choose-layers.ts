@@ -51,7 +51,7 @@ export interface LayerDecision {
   readonly baselines: readonly QualityRow[];
 }
 
-export interface LayerSweepOptions extends Omit<QualityOptions, 'compared' | 'references' | 'onScores'> {
+export interface LayerSweepOptions extends Omit<QualityOptions, 'compared' | 'references' | 'onScores' | 'baselines'> {
   /** Default every token, and 32. */
   readonly kept?: ComparedLayers['kept'];
   readonly onRow?: (row: QualityRow) => void;

@@ -69,8 +69,8 @@ describe('fewer memory layers', () => {
     assert.equal(all.behind.value, 0);
     assert.ok(Math.abs(one.behind.value - (one.nll - all.nll)) < 1e-9);
     assert.equal(report.best, one.nll < all.nll ? one : all);
-    // For three sets twice without and with text; three and two choices.
-    assert.equal(seen.length, 3 * (2 + 3 + 2 + 2));
+    // For three sets without and with text, once; three and two choices.
+    assert.equal(seen.length, 3 * (2 + 3 + 2));
 
     const single = fewerLayers(model, tokenizer, sets, { ...own, layers: [1], tokens: 2 });
     await assert.rejects(single, { code: 'usage', message: /single memory layer/ });

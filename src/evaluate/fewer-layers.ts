@@ -22,6 +22,7 @@ import {
   type QualityOptions,
   type QualityRow,
   type QualitySet,
+  type ScoredRow,
 } from './quality.ts';
 import { type Interval, meanDifference } from './share.ts';
 
@@ -53,18 +54,12 @@ export interface FewerLayersReport {
   readonly best: SizedLayers;
 }
 
-export interface FewerLayersOptions extends Omit<QualityOptions, 'compared' | 'references' | 'onScores'> {
+export interface FewerLayersOptions extends Omit<QualityOptions, 'compared' | 'references' | 'onScores' | 'baselines'> {
   /** Memory layers, ascending. */
   readonly layers: readonly number[];
   /** Tokens of each layer that make the size. */
   readonly tokens: number;
   readonly onRow?: (row: QualityRow) => void;
-}
-
-/** What one choice of layers came to. */
-interface Scored {
-  readonly row: QualityRow;
-  readonly nll: readonly number[];
 }
 
 /**
@@ -80,29 +75,26 @@ export async function fewerLayers(
   if (layers.length < 2) throw new Memory3Error('usage', 'Of a single memory layer there are no fewer to choose.');
   const random = seededRandom(options.seed);
   const models = { none: model, rag: model, memory: model };
-  const measure = async (compared: readonly ComparedLayers[]): Promise<Scored[]> => {
-    const scored: Scored[] = [];
-    const onScores: QualityOptions['onScores'] = (row, scores) => {
-      // Rows of single sets come before the one of all of them.
-      const isOfAll = sets.length === 1 || row.set === 'all';
-      if (row.mode === 'memory' && isOfAll) scored.push({ row, nll: scores.map(({ nll }) => nll) });
-    };
+  const measure = async (compared: readonly ComparedLayers[], baselines?: readonly ScoredRow[]) => {
+    const scored: ScoredRow[] = [];
     for await (const row of measureQuality(models, tokenizer, sets, {
       ...options,
       compared,
       references: [1],
-      onScores,
+      onScores: (row, scores) => scored.push({ row, scores }),
+      ...(baselines && { baselines }),
     })) {
       onRow?.(row);
     }
     return scored;
   };
+  // Rows of single sets come before the one of all of them.
+  const isOfAll = ({ row }: ScoredRow) => row.mode === 'memory' && (sets.length === 1 || row.set === 'all');
   const most = longestBody(options);
   const kept = Math.min(4 * tokens, most);
   const withoutEach = layers.map((layer) => layers.filter((other) => other !== layer));
-  const [whole, ...without] = await measure(
-    [layers, ...withoutEach].map((some) => ({ layers: `${some}`, kept: [kept] })),
-  );
+  const first = await measure([layers, ...withoutEach].map((some) => ({ layers: `${some}`, kept: [kept] })));
+  const [whole, ...without] = first.filter(isOfAll);
   const needed = layers
     .map((layer, i): NeededLayer => ({ layer, cost: meanDifference(nllOf(without[i]), nllOf(whole), random) }))
     .sort((a, b) => b.cost.value - a.cost.value || a.layer - b.layer);
@@ -113,9 +105,13 @@ export async function fewerLayers(
       .sort((a, b) => a - b),
     kept: size.kept,
   }));
-  const measured = await measure(choices.map((choice) => ({ layers: `${choice.layers}`, kept: [choice.kept] })));
+  const second = await measure(
+    choices.map((choice) => ({ layers: `${choice.layers}`, kept: [choice.kept] })),
+    first.filter(({ row }) => row.mode !== 'memory'),
+  );
+  const measured = second.filter(isOfAll);
   const sizes = choices.map((choice, i): SizedLayers => {
-    const { row } = measured[i] as Scored;
+    const { row } = measured[i] as ScoredRow;
     return { ...choice, nll: row.nll, behind: meanDifference(nllOf(measured[i]), nllOf(measured[0]), random), row };
   });
   const best = sizes.reduce((likeliest, one) => (one.nll < likeliest.nll ? one : likeliest));
@@ -134,6 +130,6 @@ export function sizesOf(layers: number, tokens: number, most: number): { layers:
   return [layers, ...fewer].map((count) => ({ layers: count, kept: keptBy(count) }));
 }
 
-function nllOf(scored: Scored | undefined): readonly number[] {
-  return scored?.nll ?? [];
+function nllOf(scored: ScoredRow | undefined): readonly number[] {
+  return scored?.scores.map(({ nll }) => nll) ?? [];
 }

@@ -80,6 +80,14 @@ export interface QualityOptions {
   readonly signal?: AbortSignal;
   /** Gets each row with what its questions came to, in the order of the set's. */
   readonly onScores?: (row: QualityRow, scores: readonly ItemScore[]) => void;
+  /** Rows without memories of the same sets, which are then not measured again; shares are of their gain. */
+  readonly baselines?: readonly ScoredRow[];
+}
+
+/** A row, and what its questions came to. */
+export interface ScoredRow {
+  readonly row: QualityRow;
+  readonly scores: readonly ItemScore[];
 }
 
 /** Questions that are read side by side; fewer where references make their prompts long. */
@@ -105,7 +113,7 @@ export async function* measureQuality(
     }
     checkLengths(models, tokenizer, { name, items }, most);
   }
-  const { scoring, signal } = options;
+  const { scoring } = options;
   for (const { layers, kept } of options.compared) {
     memoryLayers(layers, models.memory.config.layers);
     for (const keptTokens of kept) {
@@ -114,25 +122,36 @@ export async function* measureQuality(
     }
   }
   const results = new Results(sets, options);
-  const none = models.none;
-  yield* results.rows(
-    { mode: 'none', layers: null, kept: null, references: 0 },
-    await measureEach(sets, tokenizer, { references: 0, size: qualityBatch, signal }, (items) => plain(none, items)),
-  );
-  if (models.rag !== none) await none.releaseSessions();
-  for (const references of options.references) {
-    const random = seededRandom(options.seed);
-    const size = Math.ceil(qualityBatch / references);
-    const measured = await measureEach(sets, tokenizer, { references, size, signal }, (items) =>
-      withText(models.rag, items, random),
-    );
-    yield* results.rows({ mode: 'rag', layers: null, kept: null, references }, measured);
-  }
-  await models.rag.releaseSessions();
+  if (options.baselines === undefined) yield* measureBaselines(models, tokenizer, sets, options, results);
   for (const compared of options.compared) {
     yield* measureMemories(models.memory, tokenizer, sets, compared, options, results);
     await models.memory.releaseSessions();
   }
+}
+
+/** Without references, and with them as text. */
+async function* measureBaselines(
+  { none, rag }: QualityModels,
+  tokenizer: Tokenizer,
+  sets: readonly QualitySet[],
+  options: QualityOptions,
+  results: Results,
+): AsyncGenerator<QualityRow, void> {
+  const { signal } = options;
+  yield* results.rows(
+    { mode: 'none', layers: null, kept: null, references: 0 },
+    await measureEach(sets, tokenizer, { references: 0, size: qualityBatch, signal }, (items) => plain(none, items)),
+  );
+  if (rag !== none) await none.releaseSessions();
+  for (const references of options.references) {
+    const random = seededRandom(options.seed);
+    const size = Math.ceil(qualityBatch / references);
+    const measured = await measureEach(sets, tokenizer, { references, size, signal }, (items) =>
+      withText(rag, items, random),
+    );
+    yield* results.rows({ mode: 'rag', layers: null, kept: null, references }, measured);
+  }
+  await rag.releaseSessions();
 }
 
 /** Refuses questions that would be read beyond the positions that a model knows. @param most references of a question */
@@ -175,6 +194,14 @@ class Results {
   constructor(sets: readonly QualitySet[], options: QualityOptions) {
     this.#sets = sets;
     this.#options = options;
+    for (const { row, scores } of options.baselines ?? []) this.#remember(row, scores);
+  }
+
+  #remember({ set, references }: Pick<QualityRow, 'set' | 'references'>, scores: readonly ItemScore[]): void {
+    this.#baselines.set(
+      `${set} ${references}`,
+      scores.map(({ nll }) => nll),
+    );
   }
 
   /** @param measured for each set, in order */
@@ -188,7 +215,7 @@ class Results {
   #row(key: RowKey, set: string, { scores, bytes }: Measured): QualityRow {
     const { mode, references } = key;
     const nll = scores.map((score) => score.nll);
-    if (mode !== 'memory') this.#baselines.set(`${set} ${references}`, nll);
+    if (mode !== 'memory') this.#remember({ set, references }, scores);
     const mean = (of: keyof ItemScore) => scores.reduce((sum, score) => sum + score[of], 0) / scores.length;
     const [none, rag] = [this.#baselines.get(`${set} 0`), this.#baselines.get(`${set} ${references}`)];
     const isMemory = mode === 'memory' && none !== undefined && rag !== undefined;
