@@ -7,6 +7,8 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { Memory3Error } from './errors.ts';
+import { holdDatabase } from './held-files.ts';
+import { realPath } from './real-path.ts';
 
 /** Primary result codes of SQLite (sqlite.org/rescode.html) that mean: somebody else has it. */
 const busyCodes: readonly number[] = [5, 6];
@@ -20,7 +22,9 @@ const damagedCodes: readonly number[] = [11, 26];
  * own error for every other failure.
  */
 export function takeLock(path: string, what: string): Disposable {
-  const database = new DatabaseSync(path, { timeout: 200 });
+  using opening = new DisposableStack();
+  opening.use(holdDatabase(realPath(path)));
+  const database = opening.adopt(new DatabaseSync(path, { timeout: 200 }), (open) => open.close());
   try {
     // Two steps, as an open transaction's process id could not be read: the lock that counts is the second one.
     database.exec(`PRAGMA synchronous = OFF; BEGIN IMMEDIATE; PRAGMA user_version = ${process.pid}; COMMIT`);
@@ -28,7 +32,6 @@ export function takeLock(path: string, what: string): Disposable {
   } catch (error) {
     const isBusy = hasCode(error, busyCodes);
     const holder = isBusy ? holderOf(database) : '';
-    database.close();
     if (hasCode(error, damagedCodes)) {
       // Not removed here: of two processes that did so, each could hold a file of its own.
       throw new Memory3Error('disk', `${what} cannot be locked: its lock file ${path} is damaged.`, {
@@ -42,7 +45,7 @@ export function takeLock(path: string, what: string): Disposable {
       remedy: 'Wait until it has ended; reading is possible meanwhile.',
     });
   }
-  return { [Symbol.dispose]: () => database.close() };
+  return opening.move();
 }
 
 function hasCode(error: unknown, codes: readonly number[]): boolean {

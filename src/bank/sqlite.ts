@@ -9,6 +9,7 @@ import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { Memory3Error } from '../errors.ts';
+import { holdDatabase } from '../held-files.ts';
 import { realPath } from '../real-path.ts';
 import type {
   BankIdentity,
@@ -91,6 +92,7 @@ function openSqliteBank(name: string, options: OpenBankOptions): SqliteBank {
   return named(name, () => {
     const bankPath = realPath(name);
     using cleanUp = new DisposableStack();
+    cleanUp.use(holdDatabase(bankPath));
     const writable = options.mode === 'write';
     if (writable) {
       // Before the lock, which would leave a file where no bank is.

@@ -18,6 +18,7 @@ import { createGzip } from 'node:zlib';
 import { z } from 'zod';
 import { syncFolder } from '../durable-file.ts';
 import { Memory3Error } from '../errors.ts';
+import { isHeld } from '../held-files.ts';
 import { longestLine, type Line as NumberedLine, readLines } from '../json-lines.ts';
 import { realPath } from '../real-path.ts';
 import type { MemoryBank, NewDocument, NewReference, PutOutcome, StoredReference } from './bank.ts';
@@ -105,7 +106,7 @@ export async function exportBank(bankPath: string, name: string): Promise<Transf
 /** What lies at the target of an export is replaced, so it may be nothing but an export: not a bank, not a document. */
 async function checkTarget(file: string): Promise<void> {
   const there = statSync(file, { throwIfNoEntry: false });
-  if (there === undefined || (there.isFile() && (await isExport(file)))) return;
+  if (there === undefined || (there.isFile() && !isHeld(file) && (await isExport(file)))) return;
   throw new Memory3Error('usage', `${file} exists and is not an exported bank: it would be overwritten.`, {
     remedy: 'Name another file, or remove this one first.',
   });

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { rewriteBank } from '../bank/rewrite.ts';
 import { openBank } from '../bank/sqlite.ts';
-import { addDocuments, type LibraryEvent, rewriteLibrary, type SourceText } from './library.ts';
+import { addDocuments, addSources, type LibraryEvent, rewriteLibrary, type SourceText } from './library.ts';
 import { openWorkspace } from './workspace.ts';
 
 const document = (name: string, text: string): SourceText => ({ name, title: null, mediaType: 'text/plain', text });
@@ -96,4 +97,23 @@ test('what is skipped is reported and the others go on', async () => {
   const events = await collect(addDocuments(workspace, sources, { memories: false }));
   assert.deepEqual(events[0], { kind: 'skipped', name: 'scan.pdf', reason: 'there is no text in it' });
   assert.deepEqual(outcomes(events), ['added']);
+});
+
+test('a folder that holds the bank itself can be added, and the bank keeps its locks', async () => {
+  using folder = temporaryFolder();
+  folder.write('bees.txt', 'Wax is made by bees.');
+  const path = join(folder.path, 'b.memory3');
+  await using workspace = await openWorkspace({ bank: path, bankMode: 'write' });
+  const events = await collect(addSources(workspace, [folder.path], { memories: false }));
+  const skipped = events.flatMap((event) => (event.kind === 'skipped' ? [`${event.name}: ${event.reason}`] : []));
+  for (const file of [path, `${path}-wal`, `${path}.lock`]) {
+    assert.ok(skipped.includes(`${file}: it belongs to a memory bank or run that is open here`), skipped.join('\n'));
+  }
+  assert.deepEqual(outcomes(events), ['added']);
+  // Only another process can tell: within one, SQLite knows of all its locks.
+  const script = `
+    const { openBank } = await import(${JSON.stringify(import.meta.resolve('../bank/sqlite.ts'))});
+    try { openBank(${JSON.stringify(path)}, { mode: 'write' }); } catch (error) { console.log(error.code); }`;
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.equal(child.stdout, 'locked\n', child.stderr);
 });

@@ -7,6 +7,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import { isHeld } from '../held-files.ts';
 import { gzipFault, LongLine, linesOf, unzipped } from '../json-lines.ts';
 import { extractText, type MediaType, mediaTypeOf, mediaTypes } from './document-formats.ts';
 import { decodeText, Unreadable } from './formats/text.ts';
@@ -64,6 +65,7 @@ export async function* readSources(
   yield* skipped;
   for (const path of files) {
     if (path === '-') yield* readStandardInput(options);
+    else if (isHeld(path)) yield { skipped: path, reason: 'it belongs to a memory bank or run that is open here' };
     else if (mediaTypeOf(path) === mediaTypes.jsonLines) yield* readJsonLines(path, createReadStream(path), options);
     else yield* await readWholeFile(path);
   }
