@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
-import { documentOf, fails, identity, problemsOf } from '../../test/crash/library.ts';
+import { documentOf, fails, identity, memoryOf, problemsOf } from '../../test/crash/library.ts';
 import type { MemoryBank } from './bank.ts';
+import { rewriteBank } from './rewrite.ts';
 import { openBank } from './sqlite.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'memory3-bank-documents-'));
@@ -49,5 +50,47 @@ describe('a document', () => {
       const document = { ...sound, references: [{ ...reference, ...place }] };
       assert.throws(() => bank.putDocument(document), fails('usage', /its text is not what stands at/));
     }
+  });
+
+  it('that was removed or replaced is no longer readable in the file', () => {
+    const secrets = Array.from({ length: 300 }, (_, i) => `The password of door ${i} is quokka${i}.`).join(' ');
+    {
+      using bank = newBank('removed');
+      bank.putDocument(documentOf('secret', secrets));
+      bank.putDocument(documentOf('letter', 'Yours, Wombat.'));
+      bank.putDocument(documentOf('kept', 'A numbat is no secret.'));
+    }
+    const file = path.join(folder, 'removed');
+    assert.ok(readFileSync(file).includes('quokka299'));
+    {
+      using bank = newBank('removed');
+      bank.removeDocument('secret');
+      bank.putDocument(documentOf('letter', 'Yours faithfully.'));
+      assert.deepEqual(problemsOf(bank), []);
+    }
+    // Words are in the full-text index too, in lower case and without what they begin with.
+    const bytes = readFileSync(file).toString('latin1').toLowerCase();
+    assert.equal(existsSync(`${file}-wal`), false);
+    for (const word of ['quokka', 'uokka', 'wombat', 'ombat']) assert.equal(bytes.includes(word), false, word);
+    assert.ok(bytes.includes('numbat'));
+  });
+});
+
+describe('a rewrite', () => {
+  it('makes the file smaller by the memories that it drops', () => {
+    const file = path.join(folder, 'smaller');
+    {
+      using bank = newBank('smaller');
+      bank.putDocument(documentOf('a', 'One. Two. Three.'));
+      const ids = [...bank.coldReferences()];
+      bank.putMemories(ids.map((referenceId) => ({ referenceId, bytes: memoryOf(`${referenceId}`, 200_020) })));
+    }
+    const before = statSync(file).size;
+    assert.ok(before > 600_000);
+    rewriteBank(file, { ...identity, profile: { name: 'profile-b', fingerprint: 'd'.repeat(64) } });
+    assert.ok(statSync(file).size < before / 4, `${statSync(file).size} of ${before}`);
+    using bank = openBank(file, { mode: 'read' });
+    assert.deepEqual(problemsOf(bank), []);
+    assert.equal(bank.stats().references, 3);
   });
 });

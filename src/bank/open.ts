@@ -52,6 +52,7 @@ export function openForWriting(bankPath: string, identity: BankIdentity | undefi
     // On macOS fsync alone leaves the bytes in the disk's cache; elsewhere these change nothing.
     database.exec('PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON');
     if (empty && identity !== undefined) create(bankPath, database, identity);
+    eraseWhatIsRemoved(database);
     // What a killed writer left in the log goes into the file now, as far as no reader still needs the log.
     database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     return database;
@@ -155,6 +156,13 @@ function create(bankPath: string, database: DatabaseSync, identity: BankIdentity
     throw error;
   }
   syncFolder(path.dirname(path.resolve(bankPath)));
+}
+
+/** What is removed is overwritten in the file and in its full-text index: a removed text should not be readable there. */
+function eraseWhatIsRemoved(database: DatabaseSync): void {
+  database.exec('PRAGMA secure_delete = ON');
+  const isSet = database.prepare(`SELECT 1 FROM words_config WHERE k = 'secure-delete' AND v = 1`).get() !== undefined;
+  if (!isSet) database.exec(`INSERT INTO words (words, rank) VALUES ('secure-delete', 1)`);
 }
 
 export function makeFolderOf(bankPath: string): void {

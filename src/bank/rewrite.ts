@@ -2,6 +2,7 @@
  * Giving a bank another identity: what was computed with the old model, profile or embedder is dropped, the documents
  * stay, and what is missing is computed again by those who have the model.
  */
+import type { DatabaseSync } from 'node:sqlite';
 import { Memory3Error } from '../errors.ts';
 import { realPath } from '../real-path.ts';
 import type { BankIdentity } from './bank.ts';
@@ -20,7 +21,7 @@ export interface Rewrite {
 }
 
 /**
- * Makes the bank one of `identity`, in one transaction.
+ * Makes the bank one of `identity`, in one transaction; then gives back what the file no longer needs.
  *
  * - another profile: memories are dropped, every reference becomes cold (`coldReferences`);
  * - another embedder: vectors are dropped and every document is pending; memories stay if the rest is the same;
@@ -47,7 +48,8 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
     using cleanUp = new DisposableStack();
     const database = cleanUp.adopt(openForWriting(bankPath, undefined), (open) => open.close());
     const tables = new Tables(bankPath, database);
-    database.exec('BEGIN IMMEDIATE');
+    // Memories and vectors are no texts, and may be most of a large file: they are not overwritten, their pages are given back.
+    database.exec('PRAGMA secure_delete = OFF; BEGIN IMMEDIATE');
     try {
       const state = readState(tables);
       checkSchema(tables, state);
@@ -75,6 +77,7 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
         totals,
       });
       database.exec('COMMIT');
+      giveBack(database);
       const lost = (table: CountedTable) => state.totals[table].rows - totals[table].rows;
       return {
         changed,
@@ -100,6 +103,12 @@ export function pendingFault(bankPath: string, pending: number): { what: string;
 export function checkNonePending(bankPath: string, pending: number): void {
   const fault = pendingFault(bankPath, pending);
   if (fault !== null) throw new Memory3Error('mismatch', fault.what, { remedy: fault.remedy });
+}
+
+/** Makes the file smaller where most of it is empty; also for a rewrite that was killed before it came to this. */
+function giveBack(database: DatabaseSync): void {
+  const pages = (which: string) => Number(Object.values(database.prepare(`PRAGMA ${which}`).get() ?? {})[0]);
+  if (2 * pages('freelist_count') > pages('page_count')) database.exec('VACUUM');
 }
 
 function empty(tables: Tables, table: CountedTable): void {
