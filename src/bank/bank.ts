@@ -152,6 +152,12 @@ export interface MemoryBank extends Disposable {
   searchVectors(query: Float32Array, count: number): SearchHit[];
   /** Best references for a text's words (FTS5, BM25), best first; very common words are left out. */
   searchWords(query: string, count: number): SearchHit[];
+  /**
+   * Reads of one moment, whatever others write meanwhile.
+   * @param work reads from this bank, and waits for nothing
+   * @example bank.snapshot(() => bank.searchWords('bees', 5).map(({ referenceId }) => bank.reference(referenceId)))
+   */
+  snapshot<T>(work: () => T): T;
   /** Brings the vector index up to date and saves it, so that the next process need not. */
   prepareSearch(): void;
   stats(): BankStats;

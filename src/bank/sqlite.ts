@@ -304,6 +304,10 @@ class SqliteBank implements MemoryBank {
     });
   }
 
+  snapshot<T>(work: () => T): T {
+    return this.#read(work);
+  }
+
   prepareSearch(): void {
     this.#read(() => {
       this.#index();

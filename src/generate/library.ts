@@ -23,6 +23,8 @@ import { identityOf, openModel, openWorkspace, type Workspace, type WorkspaceOpt
 
 /** References that the model encodes in one run, and that are committed together. */
 const batchReferences = 16;
+/** References that are cut and embedded before an interruption is looked for. */
+const embeddedTogether = 128;
 
 export type LibraryParts = Pick<Workspace, 'bank' | 'embedder' | 'model' | 'profile' | 'repeatPrompt' | 'tokenizer'>;
 
@@ -35,7 +37,7 @@ export type DocumentParts = Pick<LibraryParts, 'bank' | 'embedder' | 'tokenizer'
 export type SourceText = Omit<NewDocument, 'references'>;
 
 export interface LibraryOptions {
-  /** Aborts between two commits. */
+  /** Aborts between two commits, and within a document before it is committed. */
   readonly signal?: AbortSignal;
   /** Write the memories of cold references too, which is the default; else each is written when it is first recalled. */
   readonly memories?: boolean;
@@ -102,27 +104,43 @@ export async function* addDocuments(
   for await (const document of documents) {
     options.signal?.throwIfAborted();
     if ('skipped' in document) yield { kind: 'skipped', name: document.skipped, reason: document.reason };
-    else yield await putDocument(parts, document);
+    else yield await putDocument(parts, document, options);
   }
   if (options.memories ?? true) yield* writeColdMemories(parts, options);
   parts.bank.prepareSearch();
 }
 
-/** Cuts and embeds one document and stores it with cold references, in one transaction. */
-export async function putDocument(parts: DocumentParts, document: SourceText): Promise<DocumentEvent> {
+/**
+ * Cuts and embeds one document and stores it with cold references, in one transaction.
+ * @throws Memory3Error what the bank throws; the signal's reason, and then nothing of the document is stored.
+ */
+export async function putDocument(
+  parts: DocumentParts,
+  document: SourceText,
+  { signal }: Pick<LibraryOptions, 'signal'> = {},
+): Promise<DocumentEvent> {
   const { bank } = parts;
   const expected = bank.compare(document.name, document.text);
   const known = expected === 'unchanged' || expected === 'alias';
-  const references = known ? [] : await referencesOf(parts, document.text);
+  const references = known ? [] : await referencesOf(parts, document.text, signal);
   const { outcome, documentId } = bank.putDocument({ ...document, references });
   const stored = bank.document(document.name)?.references ?? references.length;
   return { kind: 'document', name: document.name, documentId, outcome, references: stored };
 }
 
-async function referencesOf({ tokenizer, profile, embedder }: DocumentParts, text: string): Promise<NewReference[]> {
-  const chunks = [...cutIntoChunks(text, tokenizer, { maxTokens: longestBody(profile) })];
-  const vectors = await embedder.embedPassages(chunks.map((chunk) => chunk.text));
-  return chunks.map((chunk, index) => ({ ...chunk, vector: vectors[index] as Float32Array }));
+async function referencesOf(
+  { tokenizer, profile, embedder }: DocumentParts,
+  text: string,
+  signal: AbortSignal | undefined,
+): Promise<NewReference[]> {
+  const references: NewReference[] = [];
+  // A long document is cut and embedded in pieces, so that an interruption is heard meanwhile.
+  for (const chunks of batches(cutIntoChunks(text, tokenizer, { maxTokens: longestBody(profile) }), embeddedTogether)) {
+    signal?.throwIfAborted();
+    const vectors = await embedder.embedPassages(chunks.map((chunk) => chunk.text));
+    for (const [i, chunk] of chunks.entries()) references.push({ ...chunk, vector: vectors[i] as Float32Array });
+  }
+  return references;
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { MemoryBank, StoredReference } from '../bank/bank.ts';
+import { Memory3Error } from '../errors.ts';
 import { parseMemory, type StoredMemory } from '../memory/format.ts';
 import type { LanguageModel } from '../memory/model.ts';
 import type { MemoryProfile } from '../memory/profile.ts';
@@ -111,8 +112,11 @@ export class MemoryRecall {
     const started = performance.now();
     const [vector] = await embedder.embedQueries([query]);
     const embedded = performance.now();
-    const hits = search(bank, { text: query, vector: vector as Float32Array }, { mode: this.#search, count }).map(
-      ({ referenceId, score }) => ({ reference: bank.reference(referenceId), score }),
+    // What is found must still be there when it is read.
+    const hits = bank.snapshot(() =>
+      search(bank, { text: query, vector: vector as Float32Array }, { mode: this.#search, count }).map(
+        ({ referenceId, score }) => ({ reference: bank.reference(referenceId), score }),
+      ),
     );
     return { hits, times: { embed: embedded - started, search: performance.now() - embedded } };
   }
@@ -125,7 +129,7 @@ export class MemoryRecall {
     return { query, memories, times: { ...times, load: performance.now() - started } };
   }
 
-  /** Loads or writes the memories of references that were found. */
+  /** Loads or writes the memories of references that were found, also of those that were removed since. */
   async load(hits: readonly FoundReference[]): Promise<RecalledMemory[]> {
     const loaded = new Map<number, { bytes: Uint8Array; source: MemorySource }>();
     for (const { reference } of hits) {
@@ -147,10 +151,20 @@ export class MemoryRecall {
   #load(id: number): { bytes: Uint8Array; source: MemorySource } | undefined {
     const cached = this.#cache?.get(id);
     if (cached !== undefined) return { bytes: cached, source: 'cache' };
-    const bytes = this.#parts.bank.memory(id);
+    const bytes = this.#stored(id);
     if (bytes === undefined) return undefined;
     this.#cache?.set(id, bytes);
     return { bytes, source: 'bank' };
+  }
+
+  #stored(id: number): Uint8Array | undefined {
+    try {
+      return this.#parts.bank.memory(id);
+    } catch (error) {
+      // Somebody removed the reference after it was found. Its text is at hand, so it is written as a cold one is.
+      if (error instanceof Memory3Error && error.code === 'not-found') return undefined;
+      throw error;
+    }
   }
 
   async #writeCold(cold: readonly StoredReference[], loaded: Map<number, { bytes: Uint8Array; source: MemorySource }>) {

@@ -8,7 +8,7 @@ import type { BankIdentity, MemoryBank } from '../../bank/bank.ts';
 import { differences, type IdentityPart } from '../../bank/identity.ts';
 import { openBank } from '../../bank/sqlite.ts';
 import { Memory3Error } from '../../errors.ts';
-import { type DocumentEvent, putDocument } from '../../generate/library.ts';
+import { type DocumentEvent, type LibraryOptions, putDocument } from '../../generate/library.ts';
 import { longestBody } from '../../memory/profile.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { Embedder } from '../../retrieval/embedder.ts';
@@ -59,16 +59,18 @@ export function contentFingerprint(bank: Pick<MemoryBank, 'documents' | 'identit
 /**
  * Cuts, embeds and stores documents, a transaction each. What is in the bank already is "unchanged": started again after
  * an interruption it goes on where it stopped.
+ * @throws the signal's reason
  * @example for await (const { name, references } of addKnowledge(bank, parts, readDocuments(['knowledge/']))) ...
  */
 export async function* addKnowledge(
   bank: MemoryBank,
   { tokenizer, header, embedder }: KnowledgeParts,
   documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
+  options: Pick<LibraryOptions, 'signal'> = {},
 ): AsyncGenerator<DocumentEvent, void> {
   const parts = { bank, embedder, tokenizer, profile: { header } };
   for await (const { id, title, text } of documents) {
-    yield await putDocument(parts, { name: id, title: title ?? null, mediaType: 'text/plain', text });
+    yield await putDocument(parts, { name: id, title: title ?? null, mediaType: 'text/plain', text }, options);
   }
   bank.prepareSearch();
 }

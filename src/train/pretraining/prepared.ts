@@ -164,7 +164,8 @@ export async function prepareTraining(
   const parts: KnowledgeParts = { tokenizer, header: memoryHeader(tokenizer), embedder };
   using bank = openKnowledge(paths.knowledge, parts, 'write');
   const names = new Set<string>();
-  for await (const { name } of addKnowledge(bank, parts, counted('knowledge', named))) names.add(name);
+  const adding = addKnowledge(bank, parts, counted('knowledge', named), signal === undefined ? {} : { signal });
+  for await (const { name } of adding) names.add(name);
   for (const { name } of [...bank.documents()]) if (!names.has(name)) bank.removeDocument(name);
   const find = async (part: 'train' | 'validation', corpus: TokenFile) => {
     let counts = { found: 0, none: 0, refused: 0 };
