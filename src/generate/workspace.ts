@@ -79,8 +79,7 @@ async function openModelFor(written: BankIdentity | null, options: OpenModelOpti
   opening.use(file);
   const tokenizer = openTokenizer(file.tokenizerSource());
   const device = opening.use(new Device(options));
-  const isSame = written !== null && written.model.fingerprint === (await file.fingerprint());
-  const defaults = (isSame ? written.profile.chosen : undefined) ?? adapter?.card.profile;
+  const defaults = (await chosenFor(written, file)) ?? adapter?.card.profile;
   const profile = chooseProfile(file.config, tokenizer, options.profile, defaults);
   const summaryTokens = adapter?.summaryTokens ?? null;
   const answerClassifier = adapter?.answerClassifier ?? null;
@@ -100,21 +99,31 @@ async function openModelFor(written: BankIdentity | null, options: OpenModelOpti
   return { ...opened, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
+/** The profile that a bank was written with, if it was with this model. */
+async function chosenFor(written: BankIdentity | null, file: ModelFile): Promise<BankIdentity['profile']['chosen']> {
+  const chosen = written?.profile.chosen;
+  if (chosen === undefined) return undefined;
+  return written?.model.fingerprint === (await fingerprintInBank(file, chosen)) ? chosen : undefined;
+}
+
+/** What stands for a model in a bank. Bodies that leave room for summary tokens are cut otherwise: as with another model, no reference stays what it was. */
+async function fingerprintInBank(
+  file: ModelFile,
+  profile: Pick<MemoryProfile, 'scoring' | 'keptTokens'>,
+): Promise<string> {
+  const fingerprint = await file.fingerprint();
+  const summary = summaryTokenCount(profile);
+  return summary === 0 ? fingerprint : createHash('sha256').update(`${fingerprint} ${summary} summary`).digest('hex');
+}
+
 /** What a bank must have been written with to serve this model, profile and embedder. */
 export async function identityOf(
   { file, model, profile }: Pick<OpenedModel, 'file' | 'model' | 'profile'>,
   embedder: Embedder,
 ): Promise<BankIdentity> {
-  const fingerprint = await file.fingerprint();
-  const summary = summaryTokenCount(profile);
   const { header: _, ...chosen } = profile;
   return {
-    model: {
-      name: file.name,
-      // Bodies that leave room for summary tokens are cut otherwise: as with another model, no reference stays what it was.
-      fingerprint:
-        summary === 0 ? fingerprint : createHash('sha256').update(`${fingerprint} ${summary} summary`).digest('hex'),
-    },
+    model: { name: file.name, fingerprint: await fingerprintInBank(file, chosen) },
     profile: { ...profileIdentity(profile, model), chosen },
     embedder: { name: embedder.name, fingerprint: embedder.fingerprint, dimensions: embedder.dimensions },
   };
