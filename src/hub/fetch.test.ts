@@ -133,6 +133,11 @@ describe('fetching from Hugging Face', () => {
     assert.equal(await fetchTest({ offline: true }), path);
   });
 
+  it('names a file that cannot be read', async () => {
+    await mkdir(file(), { recursive: true });
+    await assert.rejects(fetchTest(), { code: 'disk', message: /model\.bin cannot be read: EISDIR[\s\S]*permissions/ });
+  });
+
   it('refuses announced wrong bytes without downloading them', async () => {
     behaviour = (request, response) => serve(request, response, content, `"${'0'.repeat(64)}"`);
     await assertFails(fetchTest(), 'damaged', /has sha256 0{64} there, expected/);

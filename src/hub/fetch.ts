@@ -6,7 +6,7 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { glob } from 'tinyglobby';
-import { Memory3Error } from '../errors.ts';
+import { Memory3Error, messageOf } from '../errors.ts';
 import { type HuggingFaceSource, type KnownModel, knownModels, type ModelSource } from './catalogue.ts';
 import { type Environment, modelsFolder } from './home.ts';
 import { fetchFromHuggingFace, huggingFaceEndpoint } from './huggingface.ts';
@@ -171,10 +171,10 @@ async function fetchFromUserRepository(name: string, env: Environment, options: 
 
 /** @returns true if the file is there with these bytes, false if it is missing, an error if it has others. */
 async function verify(path: string, sha256: string, name: string): Promise<boolean | Memory3Error> {
-  if (!(await stat(path).catch(ignoreMissing))) return false;
+  if (!(await readable(path, () => stat(path).catch(ignoreMissing)))) return false;
   const seal = await readSeal(path);
   if (seal?.sha256 === sha256 && (await sealHolds(path, seal))) return true;
-  const actual = await hashFile(path);
+  const actual = await readable(path, () => hashFile(path));
   if (actual !== sha256) {
     return new Memory3Error('damaged', `${path} is not ${name}: its sha256 is ${actual}, expected ${sha256}.`);
   }
@@ -182,8 +182,20 @@ async function verify(path: string, sha256: string, name: string): Promise<boole
   return true;
 }
 
+/** Reads something of a model's file. @throws Memory3Error "disk" that names it */
+async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (cause) {
+    throw new Memory3Error('disk', `${path} cannot be read: ${messageOf(cause)}`, {
+      cause,
+      remedy: 'Check its permissions, or set MEMORY3_HOME to another folder.',
+    });
+  }
+}
+
 async function stateOf(path: string): Promise<ListedModel['state']> {
-  if (!(await stat(path).catch(ignoreMissing))) return 'missing';
+  if (!(await readable(path, () => stat(path).catch(ignoreMissing)))) return 'missing';
   const seal = await readSeal(path);
   return seal && (await sealHolds(path, seal)) ? 'ready' : 'unverified';
 }

@@ -7,7 +7,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { diskErrors, ignoreMissing, partialMark } from './place.ts';
+import { diskErrors, partialMark } from './place.ts';
 
 const sealSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -24,12 +24,10 @@ export const sealExtension = '.seal.json';
 
 /** The seal of a file, or undefined if there is none that can be read. */
 export async function readSeal(path: string): Promise<Seal | undefined> {
-  const text = await readFile(path + sealExtension, 'utf8').catch(ignoreMissing);
-  if (text === undefined) return undefined;
   try {
-    return sealSchema.parse(JSON.parse(text));
+    return sealSchema.parse(JSON.parse(await readFile(path + sealExtension, 'utf8')));
   } catch {
-    // A seal only saves time: an unreadable one counts as none, and the file is hashed.
+    // A seal only saves time: one that is missing or cannot be read counts as none, and the file is hashed.
     return undefined;
   }
 }
