@@ -37,13 +37,13 @@ export interface ChoiceForm extends AnyForm {
   readonly passage?: string;
 }
 
-interface ContinuationForm extends AnyForm {
+export interface ContinuationForm extends AnyForm {
   readonly prompt: string;
   /** With its space. */
   readonly continuation: string;
 }
 
-interface TextForm extends AnyForm {
+export interface TextForm extends AnyForm {
   readonly text: string;
 }
 
@@ -89,7 +89,7 @@ interface KindSettings {
 }
 
 /** Every line of a data set says which one it is. */
-interface AnyLine {
+export interface AnyLine {
   readonly id: string | number;
 }
 
@@ -131,7 +131,7 @@ export type Item = { [Kind in TaskKind]: ItemOf<Kind> }[TaskKind];
 /** Passages of items by their ids; an item without any is not there. */
 export type PassagesById = ReadonlyMap<string, readonly string[]>;
 
-interface TaskGold {
+export interface TaskGold {
   /** In the data folder; null where passages stand in the task's own file. */
   readonly file: string | null;
   /** @throws Memory3Error "not-found" or "damaged", naming file and line. */
