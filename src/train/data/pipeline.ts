@@ -40,6 +40,8 @@ export interface CorpusOptions {
   readonly onDocument?: (document: TextDocument, outcome: DocumentOutcome) => void;
   /** Aborts between two documents; what stood in the folder stays. */
   readonly signal?: AbortSignal;
+  /** Called just before what stood in the folder gives way: until then a failure changes nothing there. */
+  readonly onReplace?: () => void;
 }
 
 export type DocumentOutcome =
@@ -132,6 +134,7 @@ export async function prepareCorpus(
       remedy: `A sequence has ${sequenceLength} tokens, there are ${report.train.tokens}; left out: ${JSON.stringify(report.removed)}.`,
     });
   }
+  options.onReplace?.();
   onDisk(folder, () => rmSync(paths.report, { force: true }));
   Object.assign(report.train, train.finish());
   Object.assign(report.validation, held.finish());

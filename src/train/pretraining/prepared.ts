@@ -9,7 +9,8 @@
  *
  * Corpus and knowledge should be different texts. From one collection both are made by a share: a document's hash says
  * to which side it belongs, so that no text is on both. The leakage guard looks for the rest (`data/references.ts`).
- * Interrupted, the embedding and the search go on where they stopped.
+ * Interrupted, the embedding and the search go on where they stopped. A corpus that stands there already gives way only when
+ * all texts are read: a wrong path, a damaged line or Ctrl+C before that leaves it as it is.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -103,10 +104,9 @@ export async function prepareTraining(
   const { folder, documents, knowledge, good, openEmbedder, onProgress, signal, tokenizer: given, ...rest } = options;
   const { vocabularySize, ...settings } = checkOptions(prepareSettingsSchema, rest);
   const paths = pathsIn(folder);
-  onDisk(folder, () => mkdirSync(paths.tokenizer, { recursive: true }));
+  onDisk(folder, () => mkdirSync(folder, { recursive: true }));
   using _lock = onDisk(folder, () => takeLock(join(folder, 'prepare.lock'), `The corpus ${folder}`));
   onDisk(folder, () => {
-    rmSync(paths.prepared, { force: true });
     for (const name of readdirSync(folder)) if (unfinishedTokens.test(name)) rmSync(join(folder, name));
   });
   const counted = async function* (phase: PrepareProgress['phase'], texts: Documents) {
@@ -122,7 +122,6 @@ export async function prepareTraining(
     if (knowledge !== undefined) yield* knowledge();
   };
   const files = given ?? (await trainBytePairs(textsOf(counted('tokenizer', both())), { vocabularySize })).files;
-  writeTokenizer(folder, files);
   const tokenizer = openTokenizer(files);
   const isKnowledge = ({ text }: TextDocument) => shareOf(text) < settings.knowledgeShare;
   const quality =
@@ -132,6 +131,11 @@ export async function prepareTraining(
           classifier: trainClassifier(corruptedExamples(await sampleTexts(textsOf(counted('quality', good()))))),
           least: settings.leastQuality,
         };
+  const hasKnowledge = knowledge !== undefined || settings.knowledgeShare > 0;
+  await using embedder = hasKnowledge ? await openEmbedder() : null;
+  const parts: KnowledgeParts | null = embedder && { tokenizer, header: memoryHeader(tokenizer), embedder };
+  // Knowledge of another tokenizer is refused while the old corpus still stands.
+  if (parts !== null && existsSync(paths.knowledge)) openKnowledge(paths.knowledge, parts, 'write')[Symbol.dispose]();
   const report = await prepareCorpus(
     filtered(counted('corpus', documents()), (document) => !isKnowledge(document)),
     tokenizer,
@@ -140,6 +144,10 @@ export async function prepareTraining(
       sequenceLength: settings.sequenceLength,
       validation: settings.validation,
       ...(quality === null ? {} : { quality }),
+      onReplace: () => {
+        onDisk(folder, () => rmSync(paths.prepared, { force: true }));
+        writeTokenizer(paths.tokenizer, files);
+      },
     },
   );
   const summary: PreparedSummary = {
@@ -154,14 +162,12 @@ export async function prepareTraining(
     });
     return { ...complete, report };
   };
-  if (knowledge === undefined && settings.knowledgeShare === 0) return finish(summary);
+  if (parts === null) return finish(summary);
   const texts = async function* () {
     yield* filtered(documents(), isKnowledge);
     if (knowledge !== undefined) yield* knowledge();
   };
   const named = withNames(texts());
-  await using embedder = await openEmbedder();
-  const parts: KnowledgeParts = { tokenizer, header: memoryHeader(tokenizer), embedder };
   using bank = openKnowledge(paths.knowledge, parts, 'write');
   const names = new Set<string>();
   const adding = addKnowledge(bank, parts, counted('knowledge', named), signal === undefined ? {} : { signal });
@@ -170,9 +176,15 @@ export async function prepareTraining(
   const find = async (part: 'train' | 'validation', corpus: TokenFile) => {
     let counts = { found: 0, none: 0, refused: 0 };
     if (corpus.count === 0) return counts;
-    const finding = writeReferences(corpus, { bank, embedder, tokenizer }, paths[part], longestBody(parts), {
-      maxOverlap: settings.maxOverlap,
-    });
+    const finding = writeReferences(
+      corpus,
+      { bank, embedder: parts.embedder, tokenizer },
+      paths[part],
+      longestBody(parts),
+      {
+        maxOverlap: settings.maxOverlap,
+      },
+    );
     for await (const progress of finding) {
       counts = progress.counts;
       onProgress?.({ phase: `${part} references`, done: progress.done, total: progress.total });
@@ -264,8 +276,9 @@ export function readTokenizerFolder(folder: string): TokenizerFiles {
 }
 
 function writeTokenizer(folder: string, { tokenizer, config }: TokenizerFiles): void {
+  onDisk(folder, () => mkdirSync(folder, { recursive: true }));
   for (const [name, value] of Object.entries({ 'tokenizer.json': tokenizer, 'tokenizer_config.json': config })) {
-    onDisk(folder, () => writeFileSync(join(folder, 'tokenizer', name), `${JSON.stringify(value)}\n`));
+    onDisk(folder, () => writeFileSync(join(folder, name), `${JSON.stringify(value)}\n`));
   }
 }
 

@@ -123,6 +123,30 @@ describe('prepareTraining', () => {
     assert.ok(second !== undefined && !existsSync(join(place, 'train.tokens.77.unfinished')));
   });
 
+  it('stays as it is when another one fails before all texts are read', async () => {
+    const place = join(folder.path, 'standing');
+    cpSync(corpus, place, { recursive: true });
+    const names = ['tokenizer/tokenizer.json', 'train.tokens', 'report.json', 'prepared.json'];
+    const contents = () => names.map((name) => readFileSync(join(place, name)));
+    const before = contents();
+    const abort = new AbortController();
+    const failures: [Partial<PrepareOptions>, object][] = [
+      [{ documents: () => readDocuments([join(folder.path, 'mistyped')]) }, { code: 'not-found' }],
+      [{ sequenceLength: 64_000 }, { code: 'usage', message: /Nothing to/ }],
+      // Texts whose tokenizer is not that of the knowledge.
+      [{ documents: () => documents.slice(0, 8) }, { code: 'mismatch', message: /another tokenizer/ }],
+      [
+        { signal: abort.signal, onProgress: ({ phase }) => phase === 'corpus' && abort.abort() },
+        { name: 'AbortError' },
+      ],
+    ];
+    for (const [changes, error] of failures) {
+      await assert.rejects(prepareTraining({ ...options, folder: place, ...changes }), error);
+      assert.deepEqual(contents(), before);
+      openPrepared(place)[Symbol.dispose]();
+    }
+  });
+
   it('is refused if a bit of it has flipped', () => {
     for (const name of ['train.tokens', 'validation.tokens']) {
       const other = join(folder.path, `flipped-${name}`);
