@@ -88,6 +88,9 @@ export interface RunFolder extends Disposable {
   removeAfter(step: number): void;
 }
 
+/** What a process that was killed has left: files that a run writes beside their places, and the folder of its model. */
+const ownUnfinished = /^(?:config\.json|(?:checkpoint-\d+|best)\.safetensors\.\d+|model\.\d+)\.unfinished$/;
+
 /**
  * Begins a run in a folder, or opens the one that is there.
  * @param mayChange fields of `config` that need not be what they were: "threads", "data.workers"
@@ -99,12 +102,12 @@ export function openRunFolder(
   { settings, config }: { readonly settings: RunSettings; readonly config: Readonly<Record<string, unknown>> },
   mayChange: readonly string[],
 ): RunFolder {
+  // A folder of something else is refused before anything is written or removed there.
+  checkRunFolder(path, { settings, config }, mayChange);
   onDisk(path, () => mkdirSync(path, { recursive: true }));
   using opened = new DisposableStack();
   opened.use(onDisk(path, () => takeLock(join(path, 'run.lock'), `The run ${path}`)));
-  const names = onDisk(path, () => readdirSync(path));
-  const unfinished = names.filter((name) => name.endsWith('.unfinished'));
-  // Files, and the folder of a model.
+  const unfinished = onDisk(path, () => readdirSync(path)).filter((name) => ownUnfinished.test(name));
   for (const name of unfinished) onDisk(path, () => rmSync(join(path, name), { recursive: true }));
   const { now, changed } = checkRunFolder(path, { settings, config }, mayChange);
   if (changed === null || changed.length > 0) {

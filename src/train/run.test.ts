@@ -293,7 +293,11 @@ test('a folder that is no run, or has lost something, is not trained in', async 
   await run(folder.path, { stopAt: 12 });
   const config = readFileSync(join(folder.path, 'config.json'), 'utf8');
   rmSync(join(folder.path, 'config.json'));
+  rmSync(join(folder.path, 'run.lock'));
+  folder.write('checkpoint-20.safetensors.77.unfinished', 'of another program');
   await assert.rejects(run(folder.path), { code: 'mismatch', message: /holds no run/ });
+  assert.ok(existsSync(join(folder.path, 'checkpoint-20.safetensors.77.unfinished')));
+  assert.ok(!existsSync(join(folder.path, 'run.lock')));
   writeFileSync(join(folder.path, 'config.json'), '{"model_type":"llama"}');
   await assert.rejects(run(folder.path), { code: 'mismatch', message: /config\.json is no run's: .*format/ });
   writeFileSync(join(folder.path, 'config.json'), config);
@@ -323,11 +327,16 @@ test('a log that has lost lines is told, and the run goes on', async () => {
 test('what a killed process left unfinished is cleaned up', async () => {
   using folder = temporaryFolder();
   await run(folder.path, { stopAt: 12 });
-  writeFileSync(join(folder.path, 'checkpoint-20.safetensors.77.unfinished'), 'half');
+  const left = ['config.json.unfinished', 'checkpoint-20.safetensors.77.unfinished', 'best.safetensors.77.unfinished'];
+  for (const name of left) folder.write(name, 'half');
+  // By name those of somebody else.
+  const others = ['thesis.unfinished', 'films.unfinished/one.txt', 'model.old.unfinished/model.safetensors'];
+  for (const name of others) folder.write(name, 'not of the run');
   folder.write('model.77.unfinished/model.safetensors', 'half of a model');
   appendFileSync(join(folder.path, 'log.jsonl'), '{"kind":"step","step":13,');
   await run(folder.path);
   assert.deepEqual(checkpointsIn(folder.path), ['checkpoint-110.safetensors', 'checkpoint-120.safetensors']);
-  assert.ok(!existsSync(join(folder.path, 'model.77.unfinished')));
+  for (const name of [...left, 'model.77.unfinished']) assert.ok(!existsSync(join(folder.path, name)), name);
+  for (const name of others) assert.equal(readFileSync(join(folder.path, name), 'utf8'), 'not of the run');
   assert.equal(eventsOf(folder.path, 'resumed')[0]?.discardedLines, 1);
 });
