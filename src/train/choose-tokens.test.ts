@@ -104,6 +104,7 @@ describe('choosing tokens while a model is trained', () => {
       const { sum, weight } = await trainer.measure({ references, sequences }, memory);
       const training = new ConversionTraining(options);
       assert.deepEqual(await training.validate(), { 'questions, 4 kept': sum / weight });
+      await assert.rejects(training.validate(AbortSignal.abort()), { name: 'AbortError' });
       const { loss } = await training.step(0);
       assert.ok(Math.abs(loss - sum / weight) < 1e-5);
       const { repeatPrompt: _, ...without } = options;

@@ -103,6 +103,42 @@ test('an interrupted run saves, goes on, and ends as one that was not', async ()
   );
 });
 
+test('an interrupted validation keeps the steps before it, and the next process validates', async () => {
+  using folder = temporaryFolder();
+  const [whole, parts] = [join(folder.path, 'whole'), join(folder.path, 'parts')];
+  await run(whole);
+  // Before the first step, in between, where a checkpoint comes too, and at the end.
+  for (const stopAt of [0, 25, 50, 120]) {
+    const interrupt = new AbortController();
+    const network = smallNetwork();
+    const interrupted: Trainable = {
+      ...network,
+      async validate(signal) {
+        if ((await network.state()).values.steps === stopAt) interrupt.abort();
+        signal?.throwIfAborted();
+        return await network.validate();
+      },
+    };
+    const result = await runTraining(interrupted, { ...settings, folder: parts, signal: interrupt.signal });
+    assert.deepEqual([result.step, result.finished], [stopAt, false]);
+    assert.equal(readRunCheckpoint(parts).progress.step, stopAt);
+    assert.notEqual(eventsOf(parts, 'validation').at(-1)?.step, stopAt);
+  }
+  assert.equal((await run(parts)).finished, true);
+  assertSame(parts, whole);
+  // Whatever else ends a validation is told, interrupted or not.
+  const interrupt = new AbortController();
+  const failing: Trainable = {
+    ...smallNetwork(),
+    async validate() {
+      interrupt.abort();
+      throw new Error('out of memory');
+    },
+  };
+  const other = runTraining(failing, { ...settings, folder: join(folder.path, 'other'), signal: interrupt.signal });
+  await assert.rejects(other, { message: 'out of memory' });
+});
+
 test('a finished run is only put back', async () => {
   using folder = temporaryFolder();
   await run(folder.path);

@@ -32,7 +32,7 @@ export interface RunOptions extends z.input<typeof runSettingsSchema> {
    * meanwhile.
    */
   readonly saveResult?: (result: RunResult) => Promise<void>;
-  /** Ends the run after the step under way, with a checkpoint. */
+  /** Ends the run after the step under way, or within a validation, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: RunEvent) => void;
 }
@@ -80,7 +80,7 @@ export async function runTraining(trainable: Trainable, options: RunOptions): Pr
   using folder = openRunFolder(path, { settings, config }, mayChange);
   const run = new Run(trainable, folder, settings, onEvent ?? (() => {}));
   await run.start();
-  while (!run.finished && signal?.aborted !== true) await run.advance();
+  while (!run.finished && signal?.aborted !== true) await run.advance(signal);
   const result = await run.end();
   if (result.finished) await saveResult?.(result);
   return result;
@@ -150,9 +150,9 @@ class Run {
     this.#write(found.state);
   }
 
-  /** A validation if one is due, else a step; then a checkpoint if one is due. */
-  async advance(): Promise<void> {
-    const fault = this.#validationIsDue ? await this.#validate() : await this.#step();
+  /** A validation if one is due, else a step; then a checkpoint if one is due. The signal ends a validation. */
+  async advance(signal: AbortSignal | undefined): Promise<void> {
+    const fault = this.#validationIsDue ? await this.#validate(signal) : await this.#step();
     if (fault !== null) return await this.#goBack(fault);
     const { step, losses } = this.#progress;
     const isGood = step % this.#settings.checkpointEvery === 0 && losses.tooHigh === 0 && !this.#validationIsDue;
@@ -203,9 +203,14 @@ class Run {
     return null;
   }
 
-  async #validate(): Promise<Fault | null> {
+  async #validate(signal: AbortSignal | undefined): Promise<Fault | null> {
     const { step, tokens } = this.#progress;
-    const losses = await this.#trainable.validate();
+    const losses = await this.#trainable.validate(signal).catch((error: unknown) => {
+      if (signal?.aborted === true && error === signal.reason) return null;
+      throw error;
+    });
+    // It stays due: the next process validates.
+    if (losses === null) return null;
     this.#saved = false;
     const wrong = Object.entries(losses).find(([, loss]) => !Number.isFinite(loss));
     if (wrong) return { step, reason: `the validation loss "${wrong[0]}" is ${wrong[1]}` };

@@ -21,10 +21,15 @@ export async function learn(trainer: ModelTrainer, passes: AsyncIterable<Pass>, 
   return { gradientNorm: await trainer.update(rate), loss: sum / weight, tokens };
 }
 
-/** Mean nats per unit of weight; nothing changes. */
-export async function meanLoss(trainer: ModelTrainer, passes: AsyncIterable<Pass>): Promise<number> {
+/** Mean nats per unit of weight; nothing changes. @throws the signal's reason, between two passes */
+export async function meanLoss(
+  trainer: ModelTrainer,
+  passes: AsyncIterable<Pass>,
+  signal?: AbortSignal,
+): Promise<number> {
   let [sum, weight] = [0, 0];
   for await (const { batch, memory } of passes) {
+    signal?.throwIfAborted();
     const result = await trainer.measure(batch, memory);
     sum += result.sum;
     weight += result.weight;

@@ -26,8 +26,11 @@ export interface Trainable {
    * @param rate learning rate of this step
    */
   step(rate: number): Promise<StepResult>;
-  /** Validation losses by name; changes nothing. */
-  validate(): Promise<Readonly<Record<string, number>>>;
+  /**
+   * Validation losses by name; changes nothing.
+   * @throws the signal's reason, between two passes through the model
+   */
+  validate(signal?: AbortSignal): Promise<Readonly<Record<string, number>>>;
   /** Everything that `restore` needs to go on exactly here. */
   state(): Promise<TrainingState>;
   restore(state: TrainingState): Promise<void>;

@@ -54,12 +54,12 @@ export class ConversionTraining implements Trainable {
   }
 
   /** Mean loss of the held-out questions for each number of kept tokens. */
-  async validate(): Promise<Readonly<Record<string, number>>> {
+  async validate(signal?: AbortSignal): Promise<Readonly<Record<string, number>>> {
     const { trainer, memory, kept, validation } = this.#options;
     const questions = validation.map((group) => ({ ...group, contexts: group.contexts.filter(isQuestion) }));
     const losses: [string, number][] = [];
     for (const count of memory === null ? (['all'] as const) : new Set(kept)) {
-      const loss = await meanLoss(trainer, this.#passes(questions, count));
+      const loss = await meanLoss(trainer, this.#passes(questions, count), signal);
       losses.push([memory === null ? 'questions' : `questions, ${count} kept`, loss]);
     }
     return Object.fromEntries(losses);

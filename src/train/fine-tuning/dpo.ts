@@ -85,12 +85,13 @@ export class DirectPreference implements Trainable {
     return { loss: loss / batch, tokens, gradientNorm };
   }
 
-  async validate(): Promise<Readonly<Record<string, number>>> {
+  async validate(signal?: AbortSignal): Promise<Readonly<Record<string, number>>> {
     const { trainer, validation } = this.#options;
     if (validation.length === 0) return {};
     const { loss: lossName, scores: scoresName } = preferenceNames;
     let [loss, wrong] = [0, 0];
     for (const pair of validation) {
+      signal?.throwIfAborted();
       const { inputs, memory } = await this.#inputs(pair);
       const outputs = await trainer.measureObjective(this.#objective, inputs, memory, [lossName, scoresName]);
       loss += outputs[lossName]?.data[0] as number;

@@ -249,6 +249,16 @@ describe('fine-tuning', () => {
     assert.deepEqual(validationsOf(run).at(-1), validationsOf(join(folder.path, 'first')).at(-1));
   });
 
+  it('is interrupted while it reads what is learned, before there is a run', async () => {
+    const folders = ['sft', 'dpo'].map((name) => join(folder.path, `unread-${name}`)) as [string, string];
+    const options = { ...common, bank: null, signal: AbortSignal.abort() };
+    const { validation: _, ...preferring } = { ...options, data: [preferences] };
+    const interrupted = { name: 'AbortError' };
+    await assert.rejects(fineTuneAnswers({ ...options, folder: folders[0] }, quick), interrupted);
+    await assert.rejects(fineTunePreferences({ ...preferring, folder: folders[1] }, quick), interrupted);
+    for (const path of folders) assert.ok(!existsSync(path));
+  });
+
   it('keeps the tokens that an adapter chooses by a classifier of answers, and hands that on', async () => {
     const [adapter, config] = await withClassifier(join(folder.path, 'classifier'));
     const settings = { ...quick, steps: 1 };

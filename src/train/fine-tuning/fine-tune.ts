@@ -100,6 +100,7 @@ export async function fineTuneAnswers(
       const samples: TrainingSample[] = [];
       let cutRounds = 0;
       for await (const conversation of readConversations(files, { rounds })) {
+        options.signal?.throwIfAborted();
         samples.push(encodeConversation(model, conversation.messages, { origin: conversation.origin }));
         if (conversation.cutRounds > 0) cutRounds++;
       }
@@ -140,6 +141,7 @@ export async function fineTunePreferences(
       const pairs: PreferencePair[] = [];
       let [total, tooLong, identical, cutRounds] = [0, 0, 0, 0];
       for await (const preference of readPreferences(files, { rounds })) {
+        options.signal?.throwIfAborted();
         total++;
         if (preference.cutRounds > 0) cutRounds++;
         const pair = encodePreference(model, preference);

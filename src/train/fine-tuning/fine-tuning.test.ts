@@ -349,6 +349,31 @@ describe('runs', () => {
     assert.ok(((await sft.validate()).answers as number) < before);
   });
 
+  it('end a validation between two passes', async () => {
+    await using trainer = await ModelTrainer.open(tiny, device, lora);
+    const packed = await packAll(samples(), { length: 192, memory: true });
+    assert.ok(packed.sequences.length > 1);
+    const validation = await frozen(trainer, null);
+    const tunings = [
+      (memory: FineTuningMemory) =>
+        new SupervisedFineTuning({ trainer, training: packed, validation: packed, memory, batch: 1, seed: 0 }),
+      (memory: FineTuningMemory) =>
+        new DirectPreference({ trainer, training: validation, validation, memory, beta: 0.1, batch: 1, seed: 0 }),
+    ];
+    for (const tuning of tunings) {
+      const interrupt = new AbortController();
+      const recall = textRecall();
+      const first: SampleRecall = {
+        async recall(given) {
+          interrupt.abort();
+          return await recall.recall(given);
+        },
+      };
+      await assert.rejects(tuning(memoryOf(first)).validate(interrupt.signal), { name: 'AbortError' });
+      assert.equal(recall.calls, 1);
+    }
+  });
+
   it('refuse a set with nothing to learn from', async () => {
     await using trainer = await ModelTrainer.open(tiny, device, lora);
     const training = await packAll([samples()[1] as TrainingSample], { length: 64, memory: true });

@@ -91,10 +91,10 @@ export class SupervisedFineTuning implements Trainable {
   }
 
   /** Nats per token of the held-out answers. */
-  async validate(): Promise<Readonly<Record<string, number>>> {
+  async validate(signal?: AbortSignal): Promise<Readonly<Record<string, number>>> {
     const { trainer, validation } = this.#options;
     if (validation === null) return {};
-    return { answers: await meanLoss(trainer, this.#passes(validation.sequences, validation.samples)) };
+    return { answers: await meanLoss(trainer, this.#passes(validation.sequences, validation.samples), signal) };
   }
 
   /** References are recalled when their sequence comes. */

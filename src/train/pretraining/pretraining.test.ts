@@ -191,6 +191,7 @@ describe('Pretraining', () => {
     assert.deepEqual(plain.read.slice(0, 6).toSorted(), [0, 1, 2, 3, 4, 5]);
     assert.deepEqual(Object.keys(await plain.training.validate()), [lossNames.plain]);
     assert.deepEqual(Object.keys(await memory.training.validate()), [lossNames.plain, lossNames.memory]);
+    await assert.rejects(memory.training.validate(AbortSignal.abort()), { name: 'AbortError' });
   });
 
   it('of sequences in several passes is that of all in one', async () => {

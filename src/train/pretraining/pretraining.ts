@@ -61,10 +61,12 @@ export class Pretraining implements Trainable {
   }
 
   /** Loss without memories and, where they are trained, with them. */
-  async validate(): Promise<Readonly<Record<string, number>>> {
+  async validate(signal?: AbortSignal): Promise<Readonly<Record<string, number>>> {
     const { trainer, validation, validationSequences: count, passSequences, memory } = this.#options;
     const measured = async (seen: PretrainingMemory | null) =>
-      meanOf(await sequenceLosses(trainer, validation, { memory: seen, count, passSequences }));
+      meanOf(
+        await sequenceLosses(trainer, validation, { memory: seen, count, passSequences, ...(signal && { signal }) }),
+      );
     const plain = await measured(null);
     return memory === null
       ? { [lossNames.plain]: plain }
