@@ -25,14 +25,14 @@ const paceSteps = 32;
  * @param label what is trained, one or two words
  * @param steps that the run will have
  * @param run its folder; where it is gone on with, the curve begins with the steps that it has
- * @throws Memory3Error "damaged" for a log that cannot be read
+ * @throws Memory3Error "not-found" for a log that cannot be read at all; of damaged lines there is a notice
  */
 export async function showTraining(
   terminal: Terminal,
   { label, steps, run }: { readonly label: string; readonly steps: number; readonly run: string },
 ): Promise<TrainingProgress> {
   // Before anything is awaited: what happens from now on is told by events.
-  let course = [...pastOf(run)];
+  let course = [...pastOf(run, terminal.notice)];
   const live = await terminal.live();
   const lines = live === null ? terminal.progress(label) : null;
   let validation: ValidationEvent | null = null;
@@ -75,9 +75,9 @@ export async function showTraining(
   };
 }
 
-function pastOf(run: string): readonly StepEvent[] {
+function pastOf(run: string, onNotice: Terminal['notice']): readonly StepEvent[] {
   const log = join(run, 'log.jsonl');
-  return existsSync(log) ? courseOf(readRunLog(log)).steps : [];
+  return existsSync(log) ? courseOf(readRunLog(log, onNotice)).steps : [];
 }
 
 /** Losses as lines of text. Where there are more of them than columns, a column is the mean of its neighbours. */

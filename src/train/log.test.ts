@@ -64,11 +64,22 @@ test('a log that was cut off within a line goes on behind the last whole one', (
   assert.equal(readFileSync(discarded, 'utf8'), `${JSON.stringify(step(2)).slice(0, -3)}\n`);
 });
 
-test('a line that is no event is named', () => {
+test('lines that are no events are named, or told once and passed over', () => {
   using folder = temporaryFolder();
   const path = join(folder.path, 'log.jsonl');
   writeFileSync(path, `${JSON.stringify(step(1))}\n{"kind":"step"}\n`);
-  assert.throws(() => readRunLog(path), { code: 'damaged', message: /^Line 2 of .* is no event/ });
+  assert.throws(() => readRunLog(path), {
+    code: 'damaged',
+    message: /^Line 2 of .* is no event.*\n.*copy, or remove the line/,
+  });
+  const notices: string[] = [];
+  const read = () => readRunLog(path, (notice) => notices.push(notice));
+  assert.deepEqual(read(), [step(1)]);
+  writeFileSync(path, `\0\0\0\n${JSON.stringify(step(1))}\n{"kind":"step"}\n${JSON.stringify(step(2))}\n`);
+  assert.deepEqual(read(), [step(1), step(2)]);
+  assert.equal(notices.length, 2);
+  assert.match(notices[0] ?? '', /^Line 2 of .* is no event of a run: [^\n]*\. What was logged there is left out\.$/);
+  assert.match(notices[1] ?? '', /^Line 1 of .* is not JSON\. 1 more cannot be read either\. What/);
   writeFileSync(path, 'nonsense\n');
   assert.throws(() => readRunLog(path), { code: 'damaged', message: /^Line 1 of .* is not JSON/ });
   assert.throws(() => readRunLog(join(folder.path, 'other')), { code: 'not-found' });

@@ -145,22 +145,38 @@ function writeWhole(file: number, line: Uint8Array): number {
 
 /**
  * All events of a log. The run may be going on meanwhile: a last line without its end is passed over.
- * @throws Memory3Error "damaged" that names the line; "not-found"
+ * @param onNotice told once of lines that cannot be read, which are passed over then: for what is only shown or described
+ * @throws Memory3Error "damaged" that names the line, unless `onNotice` is given; "not-found"
  */
-export function readRunLog(path: string): LoggedEvent[] {
-  const lines = textOf(path).split('\n');
-  return lines.slice(0, -1).map((line, index) => {
-    const where = `Line ${index + 1} of ${path}`;
-    let value: unknown;
-    try {
-      value = JSON.parse(line);
-    } catch (cause) {
-      throw new Memory3Error('damaged', `${where} is not JSON.`, { cause });
-    }
-    const event = loggedSchema.safeParse(value);
-    if (!event.success) throw new Memory3Error('damaged', `${where} is no event of a run: ${faultsOf(event.error)}.`);
-    return event.data;
-  });
+export function readRunLog(path: string, onNotice?: (notice: string) => void): LoggedEvent[] {
+  const events: LoggedEvent[] = [];
+  const faults: string[] = [];
+  for (const [index, line] of textOf(path).split('\n').slice(0, -1).entries()) {
+    const event = eventOf(line);
+    if (typeof event === 'string') faults.push(`Line ${index + 1} of ${path} is ${event}.`);
+    else events.push(event);
+  }
+  const [first, ...others] = faults;
+  if (first === undefined) return events;
+  if (onNotice === undefined) {
+    const remedy = 'Restore the log from a copy, or remove the line: what it said is missing then.';
+    throw new Memory3Error('damaged', first, { remedy });
+  }
+  const more = others.length === 0 ? '' : ` ${others.length} more cannot be read either.`;
+  onNotice(`${first}${more} What was logged there is left out.`);
+  return events;
+}
+
+/** @returns what a line is instead, if it is no event */
+function eventOf(line: string): LoggedEvent | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return 'not JSON';
+  }
+  const event = loggedSchema.safeParse(value);
+  return event.success ? event.data : `no event of a run: ${faultsOf(event.error)}`;
 }
 
 function textOf(path: string): string {

@@ -1,6 +1,6 @@
 /** Whole conversions of a tiny model on data sets of a few lines. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { conversionData, lines } from '../../../test/support/conversion-data.ts';
@@ -128,6 +128,11 @@ describe('a conversion', () => {
     const count = steps.reduce((sum, step) => sum + (step.cut as number), 0);
     assert.ok(count > 0);
     assert.equal(notices.at(-1), `${count} of 20 contexts were read to their first 45 tokens only`);
+    const log = join(cut.run, 'log.jsonl');
+    writeFileSync(log, readFileSync(log, 'utf8').replace('{', '#'));
+    const again = await convert({ ...cut, onNotice: (notice) => notices.push(notice) });
+    assert.ok(again.path !== null);
+    assert.match(notices.at(-2) ?? '', /^Line 1 of .* is not JSON\. What was logged there is left out\.$/);
   });
 
   it('refuses options that make no sense', async () => {

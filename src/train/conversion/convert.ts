@@ -146,20 +146,24 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined ? {} : { onEvent }),
   });
-  request.onNotice?.(describeCut(request.run, options));
-  if (!run.finished) return { run, path: null };
-  const tensors = await adapterTensors(trainer);
-  const card = await cardOf(request, options, material);
-  if (classifier !== null) {
-    tensors.set(answerClassifierName, classifier.weights);
-    card.answerLayers = classifier.layers;
-  }
-  return { run, path: writeAdapter(request.out, card, tensors, opened.file.config) };
+  const write = async () => {
+    const tensors = await adapterTensors(trainer);
+    const card = await cardOf(request, options, material);
+    if (classifier !== null) {
+      tensors.set(answerClassifierName, classifier.weights);
+      card.answerLayers = classifier.layers;
+    }
+    return writeAdapter(request.out, card, tensors, opened.file.config);
+  };
+  // Written first: nothing about the log keeps the adapter away.
+  const path = run.finished ? await write() : null;
+  request.onNotice?.(describeCut(request, options));
+  return { run, path };
 }
 
 /** How many of the contexts so far lost their end: chats and sums do, where their answer does not fit as a whole. */
-function describeCut(run: string, { contexts, contextTokens }: Conversion): string {
-  const { steps } = courseOf(readRunLog(join(run, 'log.jsonl')));
+function describeCut({ run, onNotice = () => {} }: ConvertRequest, { contexts, contextTokens }: Conversion): string {
+  const { steps } = courseOf(readRunLog(join(run, 'log.jsonl'), onNotice));
   const cut = steps.reduce((sum, step) => sum + (step.cut ?? 0), 0);
   return `${cut} of ${steps.length * contexts} contexts were read to their first ${contextTokens} tokens only`;
 }

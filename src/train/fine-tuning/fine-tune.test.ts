@@ -1,6 +1,6 @@
 /** Whole fine-tunings of a tiny model in a folder, from files and a bank to results that open again. */
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { cardFor } from '../../../test/support/adapter.ts';
@@ -244,9 +244,19 @@ describe('fine-tuning', () => {
     });
     assert.ok(!existsSync(join(run, 'frozen-likelihoods.jsonl')));
     await checkBank(run);
+    const scratched = join(folder.path, 'scratched');
+    cpSync(run, scratched, { recursive: true });
     const finished = await fineTuneAnswers({ ...common, folder: run }, quick);
     assert.equal(finished.finished, true);
     assert.deepEqual(validationsOf(run).at(-1), validationsOf(join(folder.path, 'first')).at(-1));
+    // The log decides nothing: a line of it that is damaged is left out of the card, and said.
+    const log = join(scratched, 'log.jsonl');
+    writeFileSync(log, readFileSync(log, 'utf8').replace('{', '#'));
+    const notices: string[] = [];
+    const onNotice = (notice: string) => notices.push(notice);
+    const { saved } = await fineTuneAnswers({ ...common, folder: scratched, onNotice }, quick);
+    assert.ok(saved !== null && existsSync(saved.path));
+    assert.match(notices.at(-1) ?? '', /^Line 1 of .*log\.jsonl is not JSON\..* left out\.$/);
   });
 
   it('is interrupted while it reads what is learned, before there is a run', async () => {

@@ -323,7 +323,7 @@ async function fineTune(
     ...run,
     saveResult: async () => {
       const tuned = { ...model, loraScale: lora?.scale ?? null, tensors: await trainer.tensors() };
-      saved = await saveResult(folder, tuned, { ...card, results: resultsOf(folder) });
+      saved = await saveResult(folder, tuned, { ...card, results: resultsOf(folder, onNotice) });
     },
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined ? {} : { onEvent }),
@@ -374,8 +374,8 @@ function fingerprintOf(samples: readonly TrainingSample[]): string {
 }
 
 /** Losses of the run, for the card: of the first and the last step and validation. */
-function resultsOf(folder: string): AdapterCard['results'] {
-  const { steps, validations } = courseOf(readRunLog(join(folder, 'log.jsonl')));
+function resultsOf(folder: string, onNotice: FineTuningOptions['onNotice'] = () => {}): AdapterCard['results'] {
+  const { steps, validations } = courseOf(readRunLog(join(folder, 'log.jsonl'), onNotice));
   return [
     ...ends(steps).map(({ step, loss }) => ({ step, 'training loss': loss })),
     ...ends(validations).map(({ step, losses }) => ({ step, ...losses })),
