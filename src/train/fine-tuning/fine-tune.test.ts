@@ -318,6 +318,11 @@ describe('fine-tuning', () => {
     const adapter = await withSummaryTokens(join(folder.path, 'summary'));
     const whole = fineTuneAnswers({ ...common, adapter, bank: null, folder: run }, { ...quick, lora: null });
     await assert.rejects(whole, { code: 'usage', message: /summary tokens of random\.\n.*without --all-weights/ });
+    folder.write('occupied/model/config.json', '{}');
+    const occupied = { ...common, folder: join(folder.path, 'occupied') };
+    const refusal = { code: 'usage', message: /Move .*occupied.model away; the same command/ };
+    await assert.rejects(fineTuneAnswers(occupied, { ...quick, lora: null }), refusal);
+    assert.ok(!existsSync(join(occupied.folder, 'log.jsonl')), 'before anything is trained');
     const long = { chosen: 'no '.repeat(600), rejected: 'No.' };
     const validation = [folder.write('long.jsonl', lines([{ prompt: 'Too long?', ...long }]))];
     const ofPreferences = { ...common, data: [preferences], validation, folder: run };

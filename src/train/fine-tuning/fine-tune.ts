@@ -30,7 +30,7 @@ import {
   type RecalledBank,
 } from './opened.ts';
 import { encodePreference, type PreferencePair } from './preferences.ts';
-import { checkResult, type SavedResult, saveResult } from './result.ts';
+import { checkResult, checkResultPlace, type SavedResult, saveResult } from './result.ts';
 import {
   defaultLength,
   type FineTuningSettings,
@@ -316,6 +316,7 @@ async function fineTune(
   } as const;
   // The frozen model reads for long, and leaves its likelihoods in the folder.
   checkRun(run);
+  checkResultPlace(folder, model, lora === null);
   const trainable = await task.trainable();
   await options.onBegin?.(steps);
   let saved: SavedResult | null = null;

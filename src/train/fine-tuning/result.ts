@@ -25,8 +25,7 @@ import { summaryTokensFor } from '../../memory/writer.ts';
 import type { ModelFile } from '../../model/open.ts';
 import { toDense } from '../../model/quantised.ts';
 import type { TensorToWrite } from '../../model/safetensors-writer.ts';
-import type { TokenizerFiles } from '../scratch/byte-pair-encoding.ts';
-import { canSaveModel, saveModel } from '../scratch/save-model.ts';
+import { canSaveModel, checkModelFolder, type ModelDescription, saveModel } from '../scratch/save-model.ts';
 
 /** What the adapter's card says beside what is known. */
 export interface ResultCard {
@@ -63,10 +62,10 @@ type Tensors = ReadonlyMap<string, TensorToWrite>;
  */
 export async function saveResult(run: string, tuned: FineTuned, card: ResultCard): Promise<SavedResult> {
   const { base, adapter, profile, loraScale, tensors } = tuned;
-  const tokenizer = modelTokenizer(base);
-  if (loraScale === null && tokenizer !== null) {
-    const path = join(run, 'model');
-    saveModel(path, { config: base.config, tokenizer, chatTemplate: base.chatTemplate }, tensors);
+  const model = modelOf(base);
+  if (loraScale === null && model !== null) {
+    const path = modelFolder(run);
+    saveModel(path, model, tensors);
     return { kind: 'model', path };
   }
   const changes = loraScale === null ? differences(base, tensors) : stacked(tensors, loraScale, adapter);
@@ -102,7 +101,7 @@ export function checkResult(
   { base, adapter, profile }: Pick<FineTuned, 'base' | 'adapter' | 'profile'>,
   allWeights: boolean,
 ): void {
-  if (!allWeights || modelTokenizer(base) === null) {
+  if (!allWeights || modelOf(base) === null) {
     summaryTokensFor({ summaryTokens: adapter?.summaryTokens ?? null }, profile);
     // Its card names the scoring also where all tokens are kept.
     classifierFor({ answerClassifier: adapter?.answerClassifier ?? null }, { ...profile, keptTokens: 1 });
@@ -116,10 +115,21 @@ export function checkResult(
   );
 }
 
-/** The tokenizer of a model that a folder can hold, or null. */
-function modelTokenizer(base: ModelFile): TokenizerFiles | null {
+/** @throws Memory3Error "usage" if all weights are trained and another model stands in the run where theirs goes. */
+export function checkResultPlace(run: string, { base }: Pick<FineTuned, 'base'>, allWeights: boolean): void {
+  const model = modelOf(base);
+  if (allWeights && model !== null) checkModelFolder(modelFolder(run), model);
+}
+
+function modelFolder(run: string): string {
+  return join(run, 'model');
+}
+
+/** The model that all weights become, or null for one that no folder can hold. */
+function modelOf(base: ModelFile): ModelDescription | null {
+  const { config, chatTemplate } = base;
   const tokenizer = base.tokenizerSource();
-  return tokenizer.kind === 'json' && canSaveModel(base.config) ? tokenizer : null;
+  return tokenizer.kind === 'json' && canSaveModel(config) ? { config, tokenizer, chatTemplate } : null;
 }
 
 /** Trained weights less those of the file, where they differ. */

@@ -269,6 +269,9 @@ describe('two stages', () => {
       message: /memory\.layers/,
     });
     const narrow = { shape: { ...shape, contextLength: 64 }, seed: 7 };
+    folder.write('occupied/model/config.json', '{}');
+    await assert.rejects(runStage(stage('occupied', {})), { code: 'usage', message: /Move .*occupied.model away/ });
+    assert.ok(!existsSync(join(folder.path, 'occupied', 'log.jsonl')), 'before anything is trained');
     await assert.rejects(runStage(stage('narrow', { model: narrow })), {
       code: 'usage',
       message: /128 .* the 64 that/,

@@ -20,10 +20,10 @@ import { roomFor } from '../batch.ts';
 import { sequenceOrder } from '../data/order.ts';
 import type { RunEvent } from '../log.ts';
 import { ModelTrainer } from '../model-trainer.ts';
-import { type RunResult, runTraining } from '../run.ts';
+import { checkRun, type RunResult, runTraining } from '../run.ts';
 import { lastCheckpointStep, readRunConfig } from '../run-folder.ts';
 import { initialWeights, type ModelShape, modelShapeSchema, newModelConfig } from '../scratch/new-model.ts';
-import { saveModel, weightsFile } from '../scratch/save-model.ts';
+import { checkModelFolder, saveModel, weightsFile } from '../scratch/save-model.ts';
 import { noKnowledge, openPrepared, type PreparedTraining } from './prepared.ts';
 import { Pretraining } from './pretraining.ts';
 import type { SequenceSource } from './sequences.ts';
@@ -104,7 +104,8 @@ const orderSeed = 1;
 
 /**
  * Runs a stage, or goes on with it; a finished one is left as it is.
- * @throws Memory3Error "usage" for wrong options, memories on a corpus without knowledge, or sequences too long for the model;
+ * @throws Memory3Error "usage" for wrong options, memories on a corpus without knowledge, sequences too long for the model, or
+ *   something else in the place of the run's model;
  *   "not-found" if `from` is not finished; what `runTraining` throws.
  */
 export async function runStage(options: StageOptions): Promise<StageResult> {
@@ -144,6 +145,21 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     validationSequences: settings.validationSequences,
     device: { ...deviceOptions },
   };
+  const { steps, rate, warmup, decay, validateEvery, checkpointEvery } = settings;
+  const run = {
+    folder,
+    config,
+    mayChange: ['corpus.path', 'device', 'model.from'],
+    steps,
+    schedule: { kind: 'warmup-stable-decay', rate, warmup, decay },
+    validateEvery: sources.validation.tokens.count === 0 ? null : validateEvery,
+    checkpointEvery,
+  } as const;
+  const place = join(folder, modelFolder);
+  const described = { config: begun.source.config, tokenizer: prepared.tokenizerFiles };
+  // Now and not when all steps are done; a run of something else is told first.
+  checkRun(run);
+  checkModelFolder(place, described);
   await using device = new Device(deviceOptions);
   await using trainer = await ModelTrainer.open(begun.source, device, {
     lora: null,
@@ -157,20 +173,10 @@ export async function runStage(options: StageOptions): Promise<StageResult> {
     ...config,
     memory: profile === null ? null : { profile, repeatPrompt: repeatPrompt(prepared.tokenizer) },
   });
-  const { steps, rate, warmup, decay, validateEvery, checkpointEvery } = settings;
-  const place = join(folder, modelFolder);
-  const { tokenizerFiles: tokenizer } = prepared;
   const result = await runTraining(training, {
-    folder,
-    config,
-    mayChange: ['corpus.path', 'device', 'model.from'],
-    steps,
-    schedule: { kind: 'warmup-stable-decay', rate, warmup, decay },
-    validateEvery: sources.validation.tokens.count === 0 ? null : validateEvery,
-    checkpointEvery,
+    ...run,
     saveResult: async ({ step }) => {
-      const described = { config: begun.source.config, tokenizer, metadata: { [stepName]: `${step}` } };
-      saveModel(place, described, await trainer.tensors());
+      saveModel(place, { ...described, metadata: { [stepName]: `${step}` } }, await trainer.tensors());
     },
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined ? {} : { onEvent }),

@@ -19,7 +19,7 @@ import {
   parameterCount,
   scratchShapes,
 } from './new-model.ts';
-import { saveModel } from './save-model.ts';
+import { checkModelFolder, saveModel } from './save-model.ts';
 
 const tiny: ModelShape = {
   layers: 2,
@@ -172,7 +172,11 @@ describe('saveModel', () => {
     using file = await openModelFile(path);
     assert.deepEqual(weightsOf(file), others);
     const another = newModelConfig({ ...tiny, ropeBase: 40_000 }, config.vocabularySize);
-    assert.throws(() => saveModel(path, { config: another, tokenizer }, others), { code: 'usage' });
+    const refusal = { code: 'usage', message: /that is not this model\.\nMove .*model away; the same command/ };
+    assert.throws(() => saveModel(path, { config: another, tokenizer }, others), refusal);
+    assert.throws(() => checkModelFolder(path, { config: another, tokenizer }), refusal);
+    checkModelFolder(path, { config, tokenizer });
+    checkModelFolder(join(folder.path, 'none'), { config: another, tokenizer });
   });
 
   it('writes no weights that are not finite, and leaves what was there', () => {

@@ -44,7 +44,7 @@ export function saveModel(folder: string, model: ModelDescription, tensors: Read
     writeSafetensors(join(folder, weightsFile), tensors, metadata);
     return;
   }
-  refuseFolder(folder);
+  refuseOther(folder);
   const place = resolve(folder);
   const unfinished = `${place}.${process.pid}.unfinished`;
   try {
@@ -63,12 +63,22 @@ export function saveModel(folder: string, model: ModelDescription, tensors: Read
   }
 }
 
+/**
+ * Refuses, before weights are trained for it, a folder in which {@link saveModel} could not write this model.
+ * @throws Memory3Error "usage" if the folder holds something else
+ */
+export function checkModelFolder(folder: string, model: ModelDescription): void {
+  if (!holds(folder, descriptionFiles(model))) refuseOther(folder);
+}
+
+function refuseOther(folder: string): void {
+  refuseFolder(folder, `Move ${folder} away; the same command writes it again.`);
+}
+
 /** @throws Memory3Error "usage" if there is something at `folder`, unless it is an empty folder. */
-export function refuseFolder(folder: string): void {
+export function refuseFolder(folder: string, remedy = 'Name a folder that does not exist yet.'): void {
   if (!existsSync(folder) || (statSync(folder).isDirectory() && readdirSync(folder).length === 0)) return;
-  throw new Memory3Error('usage', `There is something at ${folder} that is not this model.`, {
-    remedy: 'Name a folder that does not exist yet.',
-  });
+  throw new Memory3Error('usage', `There is something at ${folder} that is not this model.`, { remedy });
 }
 
 function holds(folder: string, files: ReadonlyMap<string, string>): boolean {
