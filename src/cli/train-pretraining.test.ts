@@ -25,25 +25,17 @@ test('train prepare leaves out what is unlike good texts, if it is given some', 
   const spoilt = paragraphs.slice(0, 2).map((text) => corrupt(text, 'symbols', seededRandom(2)));
   const rows = [...paragraphs.slice(2), ...spoilt].map((text) => JSON.stringify({ text }));
   const data = folder.write('data.jsonl', rows.join('\n'));
-  const common = [
-    '--data',
-    data,
-    '--knowledge-share',
-    '0',
-    '--vocabulary',
-    '300',
-    '--length',
-    '64',
-    '--validation',
-    '0',
-  ];
-  const prepare = (name: string, ...flags: string[]) =>
-    memory3('prepare', ...common, '--out', join(folder.path, name), ...flags);
+  const common = ['--knowledge-share', '0', '--vocabulary', '300', '--length', '64', '--validation', '0'];
+  const prepareOf = (texts: string, name: string, ...flags: string[]) =>
+    memory3('prepare', ...common, '--data', texts, '--out', join(folder.path, name), ...flags);
+  const prepare = (name: string, ...flags: string[]) => prepareOf(data, name, ...flags);
   const good = ['--good', join(library, 'amazon-rainforest.md'), join(library, 'international-atomic-time.txt')];
 
   const plain = prepare('plain');
   assert.equal(plain.code, 0, plain.err);
   assert.match(plain.out, /left out +0 documents by rules, 0 duplicates\n/);
+  // The corpus that is written is none of the texts, also where it lies among them.
+  assert.deepEqual(prepareOf(folder.path, 'plain'), plain);
   const filtered = prepare('filtered', ...good, '--least-quality', '0.2', '--json');
   assert.equal(filtered.code, 0, filtered.err);
   const { report } = JSON.parse(filtered.out);

@@ -84,7 +84,7 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
         shape.leastQuality,
       ).default(defaults.leastQuality),
     )
-    .requiredOption('--out <folder>', 'where all of it goes')
+    .requiredOption('--out <folder>', 'where all of it goes; not read where it lies in --data')
     .option('--tokenizer <folder>', 'tokenizer.json and tokenizer_config.json (default: one is trained)')
     .addOption(number('--vocabulary <n>', 'tokens of that', shape.vocabularySize).default(defaults.vocabularySize))
     .addOption(number('--length <n>', 'tokens of a sequence', shape.sequenceLength).default(defaults.sequenceLength))
@@ -113,6 +113,7 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
     await using device = new Device(deviceOptions(flags));
     const { data, knowledge, good, tokenizer, textField, titleField, idField } = flags;
     const reading: ReaderOptions = {
+      without: flags.out,
       ...(textField === undefined ? {} : { textField }),
       ...(titleField === undefined ? {} : { titleField }),
       ...(idField === undefined ? {} : { idField }),

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { type TemporaryFolder, temporaryFolder } from '../../../test/support/temporary.ts';
+import { takeLock } from '../../lock.ts';
 import { readDocuments, type TextDocument } from './readers.ts';
 
 let folder: TemporaryFolder;
@@ -30,6 +31,24 @@ describe('readers', () => {
       { id: 'b.jsonl.gz#2', text: '数' },
       { id: 'c.md.gz', text: '# Three\n' },
     ]);
+  });
+
+  it('leave out the folder that is written, unless it is asked for', async () => {
+    folder.write('texts/a.txt', 'A');
+    folder.write('texts/out/report.json', '{}');
+    folder.write('texts/out/b.txt', 'B');
+    const options = { folder: join(folder.path, 'texts'), without: 'out' };
+    const read = async (inputs: readonly string[]) =>
+      named(await Array.fromAsync(readDocuments(inputs, options))).map(({ id }) => id);
+    symlinkSync('texts', join(folder.path, 'link'));
+    for (const inputs of [['.'], ['**/*'], ['../link'], ['a.txt', '../texts']]) {
+      assert.deepEqual(await read(inputs), ['a.txt'], `${inputs}`);
+    }
+    assert.deepEqual(await read(['out/*.txt']), ['b.txt']);
+    // A lock would be lost by reading it.
+    using _lock = takeLock(join(folder.path, 'texts/out/prepare.lock'), 'The corpus');
+    assert.deepEqual(await read(['.']), ['a.txt']);
+    await assert.rejects(read(['out/*.lock']), { code: 'usage', message: /prepare\.lock is being written by this/ });
   });
 
   it('read fields by other names', async () => {

@@ -5,10 +5,12 @@
  * Unlike a bank's sources (`retrieval/documents.ts`), which skip what they cannot read and go on, a corpus with a fault
  * is refused at the faulty line: a run must not train on less than it was given without anybody noticing.
  */
-import { extname } from 'node:path';
+import { extname, resolve, sep } from 'node:path';
 import { z } from 'zod';
 import { Memory3Error } from '../../errors.ts';
+import { isHeld } from '../../held-files.ts';
 import { readLines, streamJsonLines } from '../../json-lines.ts';
+import { realPath } from '../../real-path.ts';
 import { listInputs } from '../../retrieval/inputs.ts';
 
 export interface TextDocument {
@@ -21,6 +23,8 @@ export interface TextDocument {
 export interface ReaderOptions {
   /** Where relative paths and globs start; the process's working folder unless given. */
   readonly folder?: string;
+  /** A folder that is written meanwhile: what lies in it is left out, unless an input begins in it. */
+  readonly without?: string;
   /** Fields of a JSON Lines object: "text", "title" and "id" unless given. Title and id may be missing. */
   readonly textField?: string;
   readonly titleField?: string;
@@ -43,7 +47,7 @@ const extensions: ReadonlyMap<string, 'json-lines' | 'text'> = new Map([
  * .jsonl, .ndjson, .txt, .text, .md or .markdown, with or without .gz.
  *
  * @throws Memory3Error before anything is read: "not-found" for an input that does not exist, "unsupported" for a file of
- * another kind, "disk" for what cannot be read in a folder. While reading: "damaged", naming file and line.
+ * another kind, "disk" for what cannot be read in a folder, "usage" for a file that this process has open as a database. While reading: "damaged", naming file and line.
  * @example for await (const { id, text } of readDocuments(['corpus/', 'extra/*.jsonl.gz'])) console.log(id, text.length);
  */
 export async function* readDocuments(
@@ -51,16 +55,34 @@ export async function* readDocuments(
   options: ReaderOptions = {},
 ): AsyncGenerator<TextDocument, void> {
   const listed = await listInputs(inputs, options.folder ?? process.cwd());
+  const isWritten = writtenTest(inputs, options);
   for (const { skipped, reason } of listed.skipped) {
     throw new Memory3Error('disk', `${skipped}: ${reason}.`, { remedy: 'Remove it, or name the files with a glob.' });
   }
-  const files = listed.files.map((path) => ({ path, kind: kindOf(path) }));
+  const files = listed.files.filter((path) => !isWritten(path)).map((path) => ({ path, kind: kindOf(path) }));
   for (const { path, kind } of files) {
     yield* kind === 'text' ? readTextFile(path, options) : readJsonLinesFile(path, options);
   }
 }
 
+/** Tells the files of the folder that is written; none where an input begins in it, as that asks for them. */
+function writtenTest(
+  inputs: readonly string[],
+  { folder = process.cwd(), without }: ReaderOptions,
+): (path: string) => boolean {
+  if (without === undefined) return () => false;
+  const written = realPath(resolve(folder, without));
+  const isWritten = (path: string) => path === written || path.startsWith(`${written}${sep}`);
+  return inputs.some((input) => isWritten(realPath(resolve(folder, input)))) ? () => false : isWritten;
+}
+
 function kindOf(path: string): 'json-lines' | 'text' {
+  // Opened and closed it would lose its locks.
+  if (isHeld(path)) {
+    throw new Memory3Error('usage', `${path} is being written by this process.`, {
+      remedy: 'Write to a folder beside the texts, or name the texts with a glob.',
+    });
+  }
   const kind = extensions.get(extname(path.replace(/\.gz$/i, '')).toLowerCase());
   if (kind !== undefined) return kind;
   throw new Memory3Error('unsupported', `${path} is neither JSON Lines nor plain text.`, {
