@@ -25,7 +25,7 @@ import { fetchModel } from '../hub/fetch.ts';
 import { chooseProfile } from '../memory/choose-profile.ts';
 import { chunkTokens, type MemoryProfile, referenceTokens } from '../memory/profile.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { openTokenizer } from '../model/open-tokenizer.ts';
+import { tokenizerOf } from '../model/open-tokenizer.ts';
 import { newCommand, terminalOf } from './command.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
@@ -108,7 +108,7 @@ export function addCost(program: Command, interrupt: Interrupt): void {
     const path = await fetchModel(flags.model ?? defaultLanguageModel, fetching.options);
     using opened = await openModelAndAdapter(path, options);
     const { base, adapter } = opened;
-    const tokenizer = openTokenizer(base.tokenizerSource());
+    const tokenizer = tokenizerOf(base);
     const profile = chooseProfile(base.config, tokenizer, options.profile, adapter?.card.profile);
     return { ...subjectOf(base, profile), measured: null };
   }

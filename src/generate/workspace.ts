@@ -18,7 +18,7 @@ import { type MemoryProfile, summaryTokenCount } from '../memory/profile.ts';
 import { summaryTokensFor } from '../memory/writer.ts';
 import { type ChatTemplate, parseChatTemplate } from '../model/chat-template.ts';
 import type { ModelFile } from '../model/open.ts';
-import { openTokenizer } from '../model/open-tokenizer.ts';
+import { tokenizerOf } from '../model/open-tokenizer.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { type Embedder, openEmbedder } from '../retrieval/embedder.ts';
 import { Device, type DeviceOptions } from '../runtime/device.ts';
@@ -77,7 +77,7 @@ async function openModelFor(written: BankIdentity | null, options: OpenModelOpti
   const path = await fetchModel(options.model ?? defaultLanguageModel, options.fetch);
   const { file, adapter } = await openAdaptedModel(path, options);
   opening.use(file);
-  const tokenizer = openTokenizer(file.tokenizerSource());
+  const tokenizer = tokenizerOf(file);
   const device = opening.use(new Device(options));
   const defaults = (await chosenFor(written, file)) ?? adapter?.card.profile;
   const profile = chooseProfile(file.config, tokenizer, options.profile, defaults);

@@ -33,6 +33,13 @@ export type AdapterCard = z.output<typeof adapterCardSchema>;
 /** What a memory profile is made from where nobody asks for anything else. */
 export type ProfileDefaults = AdapterCard['profile'];
 
+const cardBeginning = 'A memory3 adapter:';
+
+/** Whether a text is a card as `describeCard` writes it, or as somebody went on with it. */
+export function isCardText(text: string): boolean {
+  return text.includes(cardBeginning);
+}
+
 /** The card for people, as Markdown. */
 export function describeCard(card: AdapterCard): string {
   const { base, profile } = card;
@@ -49,7 +56,7 @@ export function describeCard(card: AdapterCard): string {
   const columns = [...new Set(card.results.flatMap((row) => Object.keys(row)))];
   const sections = [
     `# ${card.name}`,
-    'A memory3 adapter: what is added to the weights of its base model, so that it writes and reads explicit memories. This file repeats what the metadata of adapter.safetensors says.',
+    `${cardBeginning} what is added to the weights of its base model, so that it writes and reads explicit memories. This file repeats what the metadata of adapter.safetensors says.`,
     facts.join('\n'),
     ...(data.length === 0 ? [] : ['## Trained on', table(['data', 'examples', 'licence', 'source'], data)]),
     ...(card.results.length === 0

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { cardFor, randomTensors, randomValues } from '../../test/support/adapter.ts';
@@ -146,6 +146,23 @@ describe('an adapter', () => {
     tensors.set(answerClassifierName, half(classifierShape(base.config, card.profile.layers, 1)));
     using like = await openAdapter(writeAdapter(join(folder.path, 'with'), card, tensors, base.config), base);
     assert.equal(like.fingerprint, without.fingerprint);
+  });
+
+  it("takes the place of an earlier one, and of no README.md that is somebody else's", async () => {
+    const card = await cardFor(base);
+    const tensors = randomTensors(base, [matrix], 2, 0.5);
+    const target = join(folder.path, 'thesis');
+    mkdirSync(target);
+    writeFileSync(join(target, 'README.md'), '# My thesis\n');
+    assert.throws(() => writeAdapter(target, card, tensors, base.config), {
+      code: 'usage',
+      message: /README\.md is no adapter's[\s\S]*--out/,
+    });
+    assert.deepEqual(readdirSync(target), ['README.md']);
+    rmSync(join(target, 'README.md'));
+    for (const name of ['first', 'second']) writeAdapter(target, { ...card, name }, tensors, base.config);
+    assert.match(readFileSync(join(target, 'README.md'), 'utf8'), /^# second\n/);
+    assert.deepEqual(readdirSync(target).sort(), ['README.md', 'adapter.safetensors']);
   });
 
   it('does not write halves that would become infinite', async () => {

@@ -11,8 +11,9 @@
  * (`adapter-card.ts`) is JSON in the file's metadata, so that it cannot be lost or exchanged.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { onDisk, replaceFile } from '../durable-file.ts';
 import { Memory3Error, messageOf } from '../errors.ts';
 import { loraNames } from '../graph/parameters.ts';
 import { quoted } from '../model/binary-file.ts';
@@ -24,11 +25,13 @@ import { decodeTensor } from '../model/quantised.ts';
 import { faultsOf, openSafetensors, type SafetensorsFile } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-writer.ts';
 import type { DenseTensor } from '../model/weights.ts';
-import { type AdapterCard, adapterCardSchema, describeCard } from './adapter-card.ts';
+import { type AdapterCard, adapterCardSchema, describeCard, isCardText } from './adapter-card.ts';
 import { type AnswerClassifier, classifierShape } from './answer-classifier.ts';
 
 /** The adapter's file in its folder. */
 export const adapterFileName = 'adapter.safetensors';
+/** The card for people, beside it. */
+const cardFileName = 'README.md';
 /** Name of the tensor of summary tokens. */
 export const summaryTokensName = 'summary_tokens';
 /** Name of the tensor of the classifier of answers. */
@@ -120,7 +123,7 @@ export async function openAdapter(path: string, base: ModelFile): Promise<Adapte
  *   {@link answerClassifierName}), each as F32 (the default) or F16
  * @param config of the base model
  * @returns the path of the safetensors file
- * @throws Memory3Error "usage" for a card or tensors that {@link openAdapter} would refuse; "disk"
+ * @throws Memory3Error "usage" for a card or tensors that {@link openAdapter} would refuse, and as `checkAdapterFolder`; "disk"
  */
 export function writeAdapter(
   folder: string,
@@ -137,18 +140,33 @@ export function writeAdapter(
   for (const [name, { data, dtype }] of tensors) {
     if (!allFinite(data, dtype === 'F16' ? largestHalf : largestFloat)) throw wrong(`${quoted(name)} is not finite`);
   }
+  checkAdapterFolder(folder);
   const path = join(folder, adapterFileName);
-  const readme = join(folder, 'README.md');
   try {
     mkdirSync(folder, { recursive: true });
     writeSafetensors(path, tensors, { format: 'memory3-adapter', card: JSON.stringify(checked.data) });
-    writeFileSync(`${readme}.unfinished`, describeCard(checked.data));
-    renameSync(`${readme}.unfinished`, readme);
+    replaceFile(folder, cardFileName, describeCard(checked.data));
   } catch (cause) {
     if (cause instanceof Memory3Error) throw cause;
     throw new Memory3Error('disk', `The adapter ${folder} cannot be written.`, { cause });
   }
   return path;
+}
+
+/**
+ * Refuses a folder in which an adapter's README.md would take the place of another one.
+ * @throws Memory3Error "usage"; "disk" if it cannot be read
+ */
+export function checkAdapterFolder(folder: string): void {
+  const readme = join(folder, cardFileName);
+  const isOther = onDisk(
+    readme,
+    () => statSync(readme, { throwIfNoEntry: false }) !== undefined && !isCardText(readFileSync(readme, 'utf8')),
+  );
+  if (!isOther) return;
+  throw new Memory3Error('usage', `${readme} is no adapter's: it would be overwritten.`, {
+    remedy: 'Name a folder of its own for the adapter (--out).',
+  });
 }
 
 /** What rounds to infinity from here on. */

@@ -124,6 +124,11 @@ describe('other templates', () => {
     assert.equal(chat.tokens.filter((id) => id === 2).length, 1);
   });
 
+  it('are ended where they would not end', () => {
+    const endless = parseChatTemplate('{% for i in range(1000000000) %}{{ i }}{% endfor %}', 50);
+    assert.throws(() => say(endless, 'x'), { code: 'unsupported', message: /had not ended after 50 ms/ });
+  });
+
   it('may leave a text out', () => {
     const chat = say(im("{% if m.role == 'user' %}<|im_start|>{{ m.content }}{% endif %}"), 'a', 'b', 'c');
     assert.equal(written(chat), '<|im_start|>a<|im_start|>c');

@@ -14,6 +14,8 @@
  * Where a template writes something else around a text because of what is in it, the strings do not match. Then the second one is taken whole: the masks still keep special tokens out of the texts, and
  * all that is not special counts as content.
  */
+import { isNativeError } from 'node:util/types';
+import { createContext, runInContext } from 'node:vm';
 import { Template } from '@huggingface/jinja';
 import { Memory3Error, messageOf } from '../errors.ts';
 import type { AddedToken, TextPart, Tokenizer } from './tokenizer.ts';
@@ -42,18 +44,40 @@ export interface EncodedChat {
   readonly message: number[] | null;
 }
 
+/** Milliseconds; ordinary templates take a few. */
+const longestRendering = 5000;
+
 /**
- * Parses a model's chat template.
+ * Parses a model's chat template. Rendering ends after `timeout` milliseconds: a template is a stranger's program, and nothing
+ * else, not even Ctrl+C, would end its loops.
  * @throws Memory3Error "unsupported" if it is not Jinja that the project can read.
  */
-export function parseChatTemplate(source: string): ChatTemplate {
+export function parseChatTemplate(source: string, timeout = longestRendering): ChatTemplate {
   let template: Template;
   try {
     template = new Template(source);
   } catch (cause) {
     throw new Memory3Error('unsupported', `The model's chat template cannot be read: ${messageOf(cause)}`, { cause });
   }
-  return { source, render: (variables) => template.render(variables) };
+  const render = (variables: Record<string, unknown>) => template.render(variables);
+  const context = createContext({ render, variables: {} });
+  return {
+    source,
+    render(variables) {
+      try {
+        context.variables = variables;
+        return runInContext('render(variables)', context, { timeout });
+      } catch (cause) {
+        // It is the other context's error, so no instance of this one's.
+        const isLate = isNativeError(cause) && 'code' in cause && cause.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+        if (!isLate) throw cause;
+        throw new Memory3Error('unsupported', `The model's chat template had not ended after ${timeout} ms.`, {
+          remedy: 'Use a model whose template ends.',
+          cause,
+        });
+      }
+    },
+  };
 }
 
 /**
@@ -71,7 +95,8 @@ const plainChatTemplate: ChatTemplate = parseChatTemplate(
  *
  * @param template - null stands for `plainChatTemplate`.
  * @param options - `addGenerationPrompt`: end with the words that begin an answer.
- * @throws Memory3Error "usage" if the template refuses the messages (two of one role in a row, a system message).
+ * @throws Memory3Error "usage" if the template refuses the messages (two of one role in a row, a system message);
+ *   "unsupported" if it does not end.
  * @example
  * encodeChat(template, tokenizer, [{ role: 'user', content: 'Who wrote it?' }], { addGenerationPrompt: true });
  */
@@ -116,6 +141,7 @@ function chatParts(
         eos_token: tokenizer.decode(tokenizer.endTokenIds.slice(0, 1), { special: true }),
       });
     } catch (cause) {
+      if (cause instanceof Memory3Error) throw cause;
       throw new Memory3Error('usage', `The model's chat template refuses these messages: ${messageOf(cause)}`, {
         cause,
       });

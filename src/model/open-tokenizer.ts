@@ -1,5 +1,6 @@
 /** The tokenizer of an open model file, whatever its format. */
-import type { TokenizerSource } from './open.ts';
+import { Memory3Error } from '../errors.ts';
+import type { ModelFile, TokenizerSource } from './open.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { tokenizerFromGguf } from './tokenizer-gguf.ts';
 import { tokenizerFromJson } from './tokenizer-json.ts';
@@ -13,4 +14,23 @@ export function openTokenizer(source: TokenizerSource): Tokenizer {
   return source.kind === 'gguf'
     ? tokenizerFromGguf(source.metadata)
     : tokenizerFromJson(source.tokenizer, source.config);
+}
+
+/**
+ * The tokenizer of an open model. Added tokens may have no row in the embedding, as some that only pad have none.
+ * @throws Memory3Error as `openTokenizer`; "damaged" if an ordinary token has none.
+ */
+export function tokenizerOf(file: Pick<ModelFile, 'config' | 'path' | 'tokenizerSource'>): Tokenizer {
+  const tokenizer = openTokenizer(file.tokenizerSource());
+  const { vocabularySize: rows } = file.config;
+  const added = new Set(tokenizer.addedTokens.map(({ id }) => id));
+  for (let id = rows; id < tokenizer.vocabularySize; id++) {
+    if (added.has(id)) continue;
+    throw new Memory3Error(
+      'damaged',
+      `${file.path}: its tokenizer has ${tokenizer.vocabularySize} tokens, and its embedding ${rows} rows.`,
+      { remedy: 'Fetch model and tokenizer again, both of one model.' },
+    );
+  }
+  return tokenizer;
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { checkOptions } from '../../errors.ts';
 import type { OpenedModel } from '../../generate/workspace.ts';
-import { answerClassifierName, openAdapter, writeAdapter } from '../../memory/adapter.ts';
+import { answerClassifierName, checkAdapterFolder, openAdapter, writeAdapter } from '../../memory/adapter.ts';
 import { type AdapterCard, adapterCardSchema } from '../../memory/adapter-card.ts';
 import { classifierFor } from '../../memory/answer-classifier.ts';
 import { profileIdentity } from '../../memory/choose-profile.ts';
@@ -105,7 +105,8 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     const described = Object.entries(counts).map(([what, number]) => `${number} ${what}`);
     request.onNotice?.(`${set}: ${described.join(', ')}`);
   }
-  // A name that no card can have is refused now and not when all is trained.
+  // What could not be written at the end is refused before anything is trained.
+  checkAdapterFolder(request.out);
   checkOptions(adapterCardSchema, await cardOf(request, options, material));
   const lora: LoraOptions = { rank: options.rank, scale: options.scale };
   await using trainer = await ModelTrainer.open(opened.file, opened.model.device, {

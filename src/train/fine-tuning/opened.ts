@@ -23,7 +23,7 @@ import { longestBody, type MemoryProfile } from '../../memory/profile.ts';
 import { type ChatTemplate, parseChatTemplate } from '../../model/chat-template.ts';
 import { mergedWeights } from '../../model/merged-weights.ts';
 import type { ModelFile } from '../../model/open.ts';
-import { openTokenizer } from '../../model/open-tokenizer.ts';
+import { tokenizerOf } from '../../model/open-tokenizer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { openEmbedder } from '../../retrieval/embedder.ts';
 import type { Device } from '../../runtime/device.ts';
@@ -53,7 +53,7 @@ export async function openFineTunedModel(options: FineTunedModelOptions): Promis
   using opening = new DisposableStack();
   const path = await fetchModel(options.model ?? defaultLanguageModel, options.fetch);
   const { base, adapter } = opening.use(await openModelAndAdapter(path, options));
-  const tokenizer = openTokenizer(base.tokenizerSource());
+  const tokenizer = tokenizerOf(base);
   const weights = adapter === null ? base.weights : mergedWeights(base.weights, adapter.changes, 'f32');
   const profile = chooseProfile(base.config, tokenizer, options.profile, adapter?.card.profile);
   const resources = opening.move();

@@ -5,7 +5,7 @@
 import { Memory3Error } from '../../errors.ts';
 import { chooseProfile, type ProfileChoice, repeatPrompt } from '../../memory/choose-profile.ts';
 import { openModelFile } from '../../model/open.ts';
-import { openTokenizer } from '../../model/open-tokenizer.ts';
+import { tokenizerOf } from '../../model/open-tokenizer.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { Device, type DeviceOptions } from '../../runtime/device.ts';
 import { tokenizerFingerprint } from '../data/knowledge.ts';
@@ -50,7 +50,7 @@ export async function evaluatePretraining(options: EvaluateOptions): Promise<Eva
   using prepared = openPrepared(options.corpus);
   checkMeasurable(prepared);
   using file = await openModelFile(options.model);
-  checkTokens(options, prepared.tokenizer, openTokenizer(file.tokenizerSource()));
+  checkTokens(options, prepared.tokenizer, tokenizerOf(file));
   const { validation } = sourcesOf(prepared);
   const profile = chooseProfile(file.config, prepared.tokenizer, { ...pretrainedProfile, ...options.memory });
   const longest = prepared.corpus.validation.sequenceLength;
