@@ -8,7 +8,7 @@
  *
  * A line that was cut off is removed; it is measured again.
  */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { differences, inWords } from '../differences.ts';
@@ -49,14 +49,12 @@ export interface RecordFolderOptions {
  *   "damaged"; "disk"
  */
 export function openRecordFolder(path: string, { format, config }: RecordFolderOptions): RecordFolder {
+  // Before the lock, which would leave a file in a folder that is refused.
+  checkFolder(path, format, config);
   onDisk(path, () => mkdirSync(path, { recursive: true }));
   using opening = new DisposableStack();
   opening.use(onDisk(path, () => takeLock(join(path, 'run.lock'), `The evaluation ${path}`)));
-  const names = onDisk(path, () => readdirSync(path));
-  for (const name of names.filter((one) => one.endsWith('.unfinished'))) onDisk(path, () => rmSync(join(path, name)));
-  if (names.includes('config.json')) checkConfig(path, format, config);
-  else if (names.some((name) => name.endsWith('.jsonl'))) throw foreign(path);
-  else {
+  if (!checkFolder(path, format, config)) {
     const text = `${JSON.stringify({ format, config }, null, 2)}\n`;
     onDisk(path, () => replaceFile(path, 'config.json', text));
   }
@@ -69,6 +67,17 @@ export function openRecordFolder(path: string, { format, config }: RecordFolderO
     },
     [Symbol.dispose]: () => closing.dispose(),
   };
+}
+
+/** @returns whether it has been begun. @throws Memory3Error "mismatch" as `openRecordFolder`; "damaged" */
+function checkFolder(path: string, format: string, config: Readonly<Record<string, unknown>>): boolean {
+  const names = onDisk(path, () => (existsSync(path) ? readdirSync(path) : []));
+  if (names.includes('config.json')) {
+    checkConfig(path, format, config);
+    return true;
+  }
+  if (names.some((name) => name.endsWith('.jsonl'))) throw foreign(path);
+  return false;
 }
 
 function openRecordFile<T>(path: string, name: string, schema: z.ZodType<T>): RecordFile<T> {
@@ -114,7 +123,10 @@ function parseJson(file: string): unknown {
     return JSON.parse(onDisk(file, () => readFileSync(file, 'utf8')));
   } catch (cause) {
     if (cause instanceof Memory3Error) throw cause;
-    throw new Memory3Error('damaged', `${file} is not JSON.`, { cause });
+    throw new Memory3Error('damaged', `${file} is not JSON.`, {
+      remedy: 'Restore it from a copy, or evaluate into another folder.',
+      cause,
+    });
   }
 }
 
