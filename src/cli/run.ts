@@ -18,6 +18,8 @@ export async function runProgram(interrupt: Interrupt, work: () => Promise<void>
       error.code === 'EPIPE'
         ? exitCodes.ok
         : report(new Memory3Error('disk', `The output cannot be written: ${error.message}.`, { remedy }));
+    // The work may have ended before the error is told.
+    process.exitCode = withoutOutput;
     if (!interrupt.stop()) process.exit(withoutOutput);
   });
   process.stderr.on('error', () => {});
