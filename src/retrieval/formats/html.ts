@@ -1,5 +1,6 @@
 /** HTML: text without markup, menus and scripts. */
 import type { DomNode, FormatCallback, HtmlToTextOptions } from 'html-to-text';
+import { tableText } from './table.ts';
 import { decodeAs, decodeText, type ExtractedText, onOneLine, Unreadable } from './text.ts';
 
 /**
@@ -30,10 +31,7 @@ function decodeHtml(bytes: Uint8Array): string {
   return declared ?? decodeText(bytes);
 }
 
-/**
- * A table as one line for each row, its cells whole and separated by " | ": laid out in columns, lines of neighbouring
- * cells would mix, and a reference that begins within them would read nonsense.
- */
+/** A table, a line for each of its rows. */
 const formatTable: FormatCallback = (table, walk, builder) => {
   const rows = rowsOf(table);
   builder.openTable();
@@ -47,7 +45,8 @@ const formatTable: FormatCallback = (table, walk, builder) => {
     builder.closeTableRow();
   }
   builder.closeTable({
-    tableToString: (cells) => joinRows(cells.map((row, index) => rowText(row, rows[index] ?? []))),
+    tableToString: (cells) =>
+      tableText(cells.map((row, y) => row.map(({ text }, x) => ({ text, isBlock: holdsBlocks(rows[y]?.[x] ?? []) })))),
   });
 };
 
@@ -91,41 +90,11 @@ function childrenOf({ children = [] }: DomNode): readonly DomNode[] {
   return children.filter(({ type, data = '' }) => type === 'tag' || (type === 'text' && data.trim() !== ''));
 }
 
-/** Text in these has lines that say something; a row with such a cell arranges a page rather than data. */
+/** Text in these has lines that say something. */
 const blocks: ReadonlySet<string> = new Set(['table', 'pre', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6']);
 
 function holdsBlocks(nodes: Cell): boolean {
   return nodes.some(({ name = '', children = [] }) => blocks.has(name) || holdsBlocks(children));
-}
-
-function rowText(cells: readonly { readonly text: string }[], row: Row): string {
-  const filled = cells.filter(({ text }) => text.trim() !== '');
-  if (filled.length < 2) return filled[0]?.text ?? '';
-  if (cells.some(({ text }, index) => text.includes('\n') && holdsBlocks(row[index] ?? []))) {
-    return filled.map(({ text }) => text).join('\n\n');
-  }
-  // Empty cells stay: what stands behind them would move into their column.
-  return cells
-    .map(({ text }) => onOneRow(text))
-    .join(' | ')
-    .trim();
-}
-
-function onOneRow(text: string): string {
-  const lines = text.split('\n').map((line) => line.trim());
-  return lines.filter((line) => line !== '').join(' ');
-}
-
-/** Rows of one line follow each other, others stand apart. */
-function joinRows(rows: readonly string[]): string {
-  let text = '';
-  let before = '';
-  for (const row of rows.filter((row) => row.trim() !== '')) {
-    if (before !== '') text += before.includes('\n') || row.includes('\n') ? '\n\n' : '\n';
-    text += row;
-    before = row;
-  }
-  return text;
 }
 
 const options: HtmlToTextOptions = {

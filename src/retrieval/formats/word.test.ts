@@ -103,6 +103,43 @@ describe('text of Word documents', () => {
     assert.equal(text, 'oil\n\npage 12\n\n');
   });
 
+  it('of tables: a line for each row, its cells in their columns', async () => {
+    const cell = (...blocks: readonly string[]) => `<w:tc><w:tcPr/>${blocks.join('') || '<w:p/>'}</w:tc>`;
+    const row = (...cells: readonly string[]) => `<w:tr>${cells.join('')}</w:tr>`;
+    const table = (...rows: readonly string[]) => `<w:tbl><w:tblPr/><w:tblGrid/>${rows.join('')}</w:tbl>`;
+    const plain = (text: string) => cell(paragraph(run(text)));
+    const of = async (...rows: readonly string[]) =>
+      (await docx(`${paragraph(run('before'))}${table(...rows)}${paragraph(run('after'))}`)).text;
+    const mark = '<w:bookmarkStart w:id="1" w:name="m"/>';
+    const address = cell(paragraph(run('12 High St')), paragraph(run('Norrey'), '<w:r><w:br/></w:r>', run('Isles')));
+    assert.equal(
+      await of(
+        row(plain('Bridge'), plain('Lamp'), plain('Place')),
+        mark,
+        row(plain('closed'), mark, cell(), address),
+        row(cell(), cell()),
+      ),
+      'before\n\nBridge | Lamp | Place\nclosed |  | 12 High St Norrey Isles\n\nafter\n\n',
+    );
+    assert.equal(
+      await of(row(plain('a'), plain('b')), row(address, cell()), row(plain('c'), plain('d'))),
+      'before\n\na | b\n\n12 High St\n\nNorrey\nIsles\n\nc | d\n\nafter\n\n',
+    );
+    const inner = table(row(plain('Year'), plain('Lamp')), row(plain('1923'), plain('electric')));
+    assert.equal(
+      await of(row(plain('Home'), cell(paragraph(run('An island.')), inner, '<w:p/>'))),
+      'before\n\nHome\n\nAn island.\n\nYear | Lamp\n1923 | electric\n\nafter\n\n',
+    );
+  });
+
+  it('of notes in a table, behind it', async () => {
+    const note = `<w:footnote w:id="1">${paragraph(run('page 12'))}</w:footnote>`;
+    const oil = paragraph(run('oil'), '<w:r><w:footnoteReference w:id="1"/></w:r>');
+    const cells = `<w:tc>${oil}</w:tc><w:tc>${paragraph(run('1871'))}</w:tc>`;
+    const { text } = await docx(`<w:tbl><w:tr>${cells}</w:tr></w:tbl>`, note);
+    assert.equal(text, 'oil | 1871\n\npage 12\n\n');
+  });
+
   it('names what is not read, and only where there is something to read', async () => {
     const unknown = '<w:unheard><w:r><w:t>lost</w:t></w:r></w:unheard>';
     const symbol = '<w:r><w:sym w:font="Own" w:char="F0FF"/></w:r>';

@@ -1,4 +1,5 @@
-/** Word documents (docx): paragraphs, notes behind the paragraph that refers to them, and what of them is not read. */
+/** Word documents (docx): paragraphs, tables, notes behind the paragraph that refers to them, and what of them is not read. */
+import { tableText } from './table.ts';
 import { type ExtractedText, onOneLine, Unreadable, type UnreadPart } from './text.ts';
 import { withReadableText } from './word-markup.ts';
 import { attributeOf, holds, isElement, localNameOf, parseXml } from './xml.ts';
@@ -111,7 +112,7 @@ function unreadPart(names: readonly string[], kind: string, reason: string): rea
   return [{ part: `${kind}${names.length === 1 ? '' : 's'} ${names.join(', ')}`, reason }];
 }
 
-/** The text of a part; a note follows the paragraph that refers to it. */
+/** The text of a part; a note follows the paragraph that refers to it, in a table the table. */
 function wordText(part: WordPart, notes: WordDocument['notes']): string {
   const found: WordPart[] = [];
   const textOf = (inner: WordPart): string => {
@@ -119,10 +120,35 @@ function wordText(part: WordPart, notes: WordDocument['notes']): string {
     if (inner.type === 'tab') return '\t';
     if (inner.type === 'break') return '\n';
     if (inner.type === 'noteReference') found.push(inner);
-    if (inner !== part && inner.type === 'paragraph') return wordText(inner, notes);
+    if (inner !== part && (inner.type === 'paragraph' || inner.type === 'table')) return wordText(inner, notes);
     return (inner.children ?? inner.body ?? []).map(textOf).join('');
   };
-  const text = textOf(part) + (part.type === 'paragraph' ? '\n\n' : '');
+  const isBlock = ({ type }: WordPart): boolean => type === 'paragraph' || type === 'table';
+  /** Unlike `textOf` it leaves the notes to the table. */
+  const cellText = (inner: WordPart): string => {
+    if (inner.type === 'table') return `${tableOf(inner)}\n\n`;
+    if (inner.children === undefined) return textOf(inner);
+    return inner.children.map(cellText).join('') + (isBlock(inner) ? '\n\n' : '');
+  };
+  const tableOf = (table: WordPart): string =>
+    tableText(
+      partsOf(table).map((row) =>
+        (row.type === 'tableRow' ? partsOf(row) : [row]).map((cell) => ({
+          text: cellText(cell).trim(),
+          isBlock: holdsTable(cell),
+        })),
+      ),
+    );
+  const text = (part.type === 'table' ? tableOf(part) : textOf(part)) + (isBlock(part) ? '\n\n' : '');
   const behind = found.flatMap((reference) => notes.resolve(reference) ?? []);
   return text + behind.map((note) => wordText(note, notes)).join('');
+}
+
+/** Of a table its rows, of a row its cells. What else has text between them is one of its own; a bookmark has none. */
+function partsOf({ children = [] }: WordPart): readonly WordPart[] {
+  return children.filter((child) => child.children !== undefined);
+}
+
+function holdsTable({ type, children = [] }: WordPart): boolean {
+  return type === 'table' || children.some(holdsTable);
 }
