@@ -251,6 +251,20 @@ describe('fetching from Hugging Face', () => {
       await assert.rejects(fetchOwn(reference), /has sha256 [0-9a-f]{64}, expected/);
     });
 
+    it('says what cannot be reached, and what to do', async () => {
+      const unreachable = { env: { ...env, HF_ENDPOINT: 'http://127.0.0.1:9' } };
+      const unreached = /owner\/repository\/files\/model\.bin could not be fetched from http:\/\/127\.0\.0\.1:9: .*\./;
+      const remedy = /\nCheck the network or HF_ENDPOINT/;
+      for (const part of [unreached, remedy, /give its path\.$/]) {
+        await assertFails(fetchOwn(reference, unreachable), 'network', part);
+      }
+      for (const part of [/^test-model could not/, unreached, remedy]) {
+        await assertFails(fetchTest(unreachable), 'network', part);
+      }
+      behaviour = (_, response) => response.writeHead(401).end();
+      await assertFails(fetchOwn(reference), 'network', /answered 401 .*\.\n.*HF_TOKEN\.$/);
+    });
+
     it('honours revision and checksum', async () => {
       const pinned = `${reference}@refs/pr/1#sha256=${sha256.toUpperCase()}`;
       const path = await fetchOwn(pinned);

@@ -118,10 +118,14 @@ async function fetchKnown(model: KnownModel, env: Environment, options: FetchOpt
     }
   }
   const damaged = failures.every((failure) => failure.code === 'damaged');
+  const unreached = failures.some(isUnreached);
   throw new Memory3Error(
     damaged ? 'damaged' : 'network',
     [`${model.name} could not be fetched.`, ...failures.map((failure) => `- ${failure.message}`)].join('\n'),
-    { remedy: `A file with sha256 ${model.sha256} put at ${path} by other means will be used.`, cause: failures[0] },
+    {
+      remedy: `${unreached ? 'Check the network or HF_ENDPOINT. ' : ''}A file with sha256 ${model.sha256} put at ${path} by other means will be used.`,
+      cause: failures[0],
+    },
   );
 }
 
@@ -164,9 +168,20 @@ async function fetchFromUserRepository(name: string, env: Environment, options: 
     env,
     onProgress: (done, total) => options.onProgress?.({ name, source: sourceName(source, env), done, total }),
     signal: options.signal,
+  }).catch((error: unknown): never => {
+    if (!isUnreached(error)) throw error;
+    throw new Memory3Error('network', error.message, {
+      cause: error,
+      remedy: 'Check the network or HF_ENDPOINT, or fetch the file by other means and give its path.',
+    });
   });
   await writeSeal(path, stored.sha256, name.replace(/#.*$/, ''));
   return path;
+}
+
+/** Whether a source failed for no reason but the network; what was refused has a remedy of its own. */
+function isUnreached(error: unknown): error is Memory3Error {
+  return error instanceof Memory3Error && error.code === 'network' && error.remedy === undefined;
 }
 
 /** @returns true if the file is there with these bytes, false if it is missing, an error if it has others. */

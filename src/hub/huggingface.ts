@@ -98,7 +98,8 @@ function networkError(endpoint: string, where: string, complaint: string | undef
       refused ? { remedy: 'The repository may be private or gated: set HF_TOKEN.', cause: error } : { cause: error },
     );
   }
-  return new Memory3Error('network', `${endpoint}: ${complaint ?? rootMessage(error)}.`, { cause: error });
+  const why = complaint ?? rootMessage(error);
+  return new Memory3Error('network', `${where} could not be fetched from ${endpoint}: ${why}.`, { cause: error });
 }
 
 /** Aborts a request when what was expected does not come in time. */
