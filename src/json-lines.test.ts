@@ -64,7 +64,10 @@ describe('JSON Lines', () => {
     const cut = gzipSync(Array.from({ length: 9 }, (_, n) => `{"n":${n}}\n`).join('')).subarray(0, -9);
     await assert.rejects(read(cut), { code: 'damaged', message: /x\.jsonl, line \d+: its gzip data ends here/ });
     await assert.rejects(Array.fromAsync(readLines('/no/such')), { code: 'not-found', message: /\/no\/such/ });
-    await assert.rejects(Array.fromAsync(readLines(folder.path)), { code: 'disk' });
+    await assert.rejects(Array.fromAsync(readLines(folder.path)), {
+      code: 'disk',
+      message: `${folder.path} is a folder, where a file is expected.\nName a file in it.`,
+    });
   });
 
   it('are read at once in the same way', () => {

@@ -151,6 +151,12 @@ function readingError(file: string, number: number, cause: unknown): unknown {
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new Memory3Error('not-found', `${file} cannot be read: there is no such file.`, { cause });
   }
+  if (code === 'EISDIR') {
+    return new Memory3Error('disk', `${file} is a folder, where a file is expected.`, {
+      cause,
+      remedy: 'Name a file in it.',
+    });
+  }
   if ('syscall' in cause) return new Memory3Error('disk', `${file} cannot be read: ${cause.message}`, { cause });
   if (cause instanceof LongLine) return damagedLine(file, number + 1, cause.message, cause);
   if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return damagedLine(file, number, 'it is not valid UTF-8', cause);

@@ -107,9 +107,15 @@ describe('a bank as one file', () => {
     const changed = (change: (lines: string[]) => string[]) => gzipSync(`${change([...lines]).join('\n')}\n`);
     const damages: [Uint8Array, RegExp][] = [
       [bytes.subarray(0, bytes.length - 9), /line \d+: its gzip data ends here.*\n.*Export/],
-      [bytes.subarray(0, 0), /its end is missing/],
+      [bytes.subarray(0, 0), /is not an exported bank: it is empty\.\nName .*memory3 add/],
       [bytes.map((byte, index) => (index === bytes.length >> 1 ? byte ^ 4 : byte)), /is damaged/],
-      [Buffer.from('plain text'), /line 1 is not JSON/],
+      [Buffer.from('plain text'), /is not an exported bank: its line 1 is not JSON\./],
+      [
+        Buffer.from('{"kind":"note","text":"a"}\n'),
+        /not an exported bank: its line 1 .* not of the kind "memory3-bank"\./,
+      ],
+      [Buffer.from('[1]\n'), /not an exported bank: its line 1 /],
+      [changed((all) => all.with(0, (all[0] ?? '').replace('"version":1', '"version":2'))), /is damaged: line 1: /],
       [Buffer.of(0xff, 0x0a), /not valid UTF-8/],
       [changed((all) => all.slice(0, -1)), /its end is missing/],
       [changed((all) => all.slice(1)), /line 1 is out of place/],
@@ -139,6 +145,7 @@ describe('a bank as one file', () => {
       await assert.rejects(importBank(damagedFile, target), fails('damaged', pattern), String(pattern));
     }
     await assert.rejects(importBank(path.join(folder, 'no such file'), target), fails('not-found', /no such file/));
+    await assert.rejects(importBank(folder, target), fails('disk', /^.* is a folder, where a file is expected\.\n/));
     assert.equal(existsSync(target), false);
   });
 

@@ -56,6 +56,7 @@ const lineSchema = z.discriminatedUnion('kind', [
     sha256: z.string(),
   }),
 ]);
+const kindSchema = z.looseObject({ kind: z.enum(lineSchema.options.map(({ shape }) => shape.kind.value)) });
 type Line = z.infer<typeof lineSchema>;
 type LineOf<K extends Line['kind']> = Extract<Line, { kind: K }>;
 
@@ -236,7 +237,7 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
     // As behind the last newline.
     if (text === '') continue;
     if (previous === 'end') throw fault(file, `line ${number} follows the end`);
-    const line = parsed(file, number, text);
+    const line = previous === undefined ? firstLine(file, number, text) : parsed(file, number, text);
     const { kind } = line;
     const inPlace =
       (previous === undefined) === (kind === 'memory3-bank') &&
@@ -267,7 +268,22 @@ async function* checkedLines(file: string): AsyncGenerator<Line> {
     previous = kind;
     yield line;
   }
+  if (previous === undefined) throw noExport(file, 'it is empty');
   if (previous !== 'end') throw fault(file, 'its end is missing');
+}
+
+/** What begins as no line of an export begins is another file rather than a damaged one. */
+function firstLine(file: string, number: number, text: string): Line {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw noExport(file, `its line ${number} is not JSON`, error);
+  }
+  if (!kindSchema.safeParse(value).success) {
+    throw noExport(file, `its line ${number} is JSON, but not of the kind "memory3-bank"`);
+  }
+  return parsed(file, number, text);
 }
 
 function placeFault({ start, end }: LineOf<'reference'>, characters: number): string | undefined {
@@ -310,6 +326,13 @@ function fault(file: string, what: string, cause?: unknown): Memory3Error {
   return new Memory3Error('damaged', `The exported bank ${file} is damaged: ${what}.`, {
     cause,
     remedy: 'Export the bank again.',
+  });
+}
+
+function noExport(file: string, what: string, cause?: unknown): Memory3Error {
+  return new Memory3Error('damaged', `${file} is not an exported bank: ${what}.`, {
+    cause,
+    remedy: 'Name a file that `memory3 export` wrote. Documents are put into a bank with `memory3 add`.',
   });
 }
 
