@@ -20,12 +20,17 @@ export interface Line<T> {
 
 /**
  * Reads a file of JSON values, one a line, as a stream; empty lines are passed over.
+ * @param remedy what to do about a line that the schema refuses
  * @throws Memory3Error "not-found", "disk" or "damaged", naming file and line.
  * @example for await (const { value } of streamJsonLines('facts.jsonl.gz', z.object({ text: z.string() }))) ...
  */
-export async function* streamJsonLines<T>(file: string, schema: z.ZodType<T>): AsyncGenerator<Line<T>, void> {
+export async function* streamJsonLines<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  remedy?: string,
+): AsyncGenerator<Line<T>, void> {
   for await (const { value: text, number } of readLines(file)) {
-    if (text.trim() !== '') yield { value: parseLine(text, schema, file, number), number };
+    if (text.trim() !== '') yield { value: parseLine(text, schema, file, number, remedy), number };
   }
 }
 
@@ -178,7 +183,7 @@ function readText(file: string, growing: boolean): string {
   }
 }
 
-function parseLine<T>(text: string, schema: z.ZodType<T>, file: string, number: number): T {
+function parseLine<T>(text: string, schema: z.ZodType<T>, file: string, number: number, remedy?: string): T {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -187,13 +192,21 @@ function parseLine<T>(text: string, schema: z.ZodType<T>, file: string, number: 
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw damagedLine(file, number, z.prettifyError(parsed.error));
+  throw damagedLine(file, number, faultsOf(parsed.error), undefined, remedy);
+}
+
+/** What a schema says of a value, on one line. */
+function faultsOf({ issues }: z.ZodError): string {
+  return issues
+    .map(({ message, path }) => (path.length === 0 ? message : `${message} at "${z.core.toDotPath(path)}"`))
+    .join('; ');
 }
 
 function isGzip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x1f && bytes[1] === 0x8b;
 }
 
-function damagedLine(file: string, number: number, what: string, cause?: unknown): Memory3Error {
-  return new Memory3Error('damaged', `${file}, line ${number}: ${what}`, { cause });
+function damagedLine(file: string, number: number, what: string, cause?: unknown, remedy?: string): Memory3Error {
+  const message = `${file}, line ${number}: ${what}`;
+  return new Memory3Error('damaged', message, { cause, ...(remedy === undefined ? {} : { remedy }) });
 }

@@ -1,6 +1,6 @@
 /** What `ask` and `chat` share: flags, the workspace, printing an answer as it comes. */
 import { isAbsolute, relative } from 'node:path';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   type Answerer,
   type AnswerOptions,
@@ -51,7 +51,10 @@ export function addAnswerFlags(command: Command): Command {
     .addOption(
       new Option('--stop <text>', 'end the answer before this text; may be given again')
         .default([], 'none')
-        .argParser((text: string, earlier: string[]) => [...earlier, text]),
+        .argParser((text: string, earlier: string[]) => {
+          if (text === '') throw new InvalidArgumentError('It must not be empty.');
+          return [...earlier, text];
+        }),
     )
     .option('--system <text>', 'the system message');
   return addSamplingFlags(addModelFlags(addBankFlag(command)));

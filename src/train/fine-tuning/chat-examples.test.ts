@@ -69,6 +69,12 @@ describe('readConversations', () => {
     using folder = temporaryFolder();
     const faults: readonly (readonly [line: string, message: RegExp])[] = [
       ['{"text": "x"}', /none of the fields "messages", "instruction", "prompt"/],
+      ['{"text": "x"}', /\nA line has .*docs\/fine-tuning\.md/],
+      ['{"prompt": "a", "chosen": "b", "rejected": "c"}', /line 2: it has .*"chosen".* `memory3 train dpo`\nA line/],
+      [
+        JSON.stringify({ messages: talk('a'), chosen: 'b', rejected: 'c' }),
+        /line 2: it has .* `memory3 train dpo`\nA line/,
+      ],
       ['{"messages": []}', /of the user/],
       [JSON.stringify({ messages: talk('Who?') }), /of the assistant/],
       [JSON.stringify({ messages: [...talk('a', 'b').reverse(), ...talk('c', 'd')] }), /must be of the user/],
@@ -210,6 +216,16 @@ describe('preferences', () => {
       code: 'damaged',
       message: /line 1: [\s\S]*message of the assistant/,
     });
+    for (const row of [
+      { prompt: 'a', answers: ['b'] },
+      { instruction: 'a', output: 'b' },
+      { messages: talk('a', 'b') },
+    ]) {
+      await assert.rejects(Array.fromAsync(readPreferences([folder.write('d.jsonl', JSON.stringify(row))])), {
+        code: 'damaged',
+        message: /line 1: it has neither .* `memory3 train sft`\nA line has .*docs\/fine-tuning\.md/,
+      });
+    }
   });
 
   it('have a loss on the last answer only', () => {

@@ -86,24 +86,45 @@ const preferenceForms = {
     .transform(({ prompt, chosen, rejected }) => ({ messages: [user(prompt)], chosen, rejected })),
 };
 
-/** The schema of the form whose first field a line has, so that its faults are named in that form's words. */
-function oneOf<T>(forms: Readonly<Record<string, z.ZodType<T>>>) {
+/**
+ * The schema of the form whose first field a line has, so that its faults are named in that form's words.
+ * @param foreign what a line is that was written for something else; asked of those that have no form
+ */
+function oneOf<T>(
+  forms: Readonly<Record<string, z.ZodType<T>>>,
+  foreign: (row: Readonly<Record<string, unknown>>) => string | undefined,
+) {
   return z.looseObject({}).transform((row, context): T => {
+    const other = foreign(row);
     const field = Object.keys(forms).find((name) => name in row);
     if (field === undefined) {
       const known = Object.keys(forms).join('", "');
-      context.addIssue({ code: 'custom', message: `it has none of the fields "${known}"` });
+      context.addIssue({ code: 'custom', message: other ?? `it has none of the fields "${known}"` });
       return z.NEVER;
     }
     const parsed = (forms[field] as z.ZodType<T>).safeParse(row);
     if (parsed.success) return parsed.data;
+    if (other !== undefined) {
+      context.addIssue({ code: 'custom', message: other });
+      return z.NEVER;
+    }
     for (const { path, message } of parsed.error.issues) context.addIssue({ code: 'custom', path, message });
     return z.NEVER;
   });
 }
 
-const conversationSchema = oneOf(conversationForms);
-const preferenceSchema = oneOf<Pick<Preference, 'messages' | 'chosen' | 'rejected'>>(preferenceForms);
+const conversationSchema = oneOf(conversationForms, (row) =>
+  'chosen' in row ? 'it has the field "chosen", so it is data for `memory3 train dpo`' : undefined,
+);
+const conversationRemedy =
+  'A line has {"messages"}, {"instruction", "output"} or {"prompt", "answers"}; docs/fine-tuning.md describes them.';
+const preferenceSchema = oneOf<Pick<Preference, 'messages' | 'chosen' | 'rejected'>>(preferenceForms, (row) =>
+  !('chosen' in row) && !('rejected' in row) && conversationSchema.safeParse(row).success
+    ? 'it has neither "chosen" nor "rejected", so it is data for `memory3 train sft`'
+    : undefined,
+);
+const preferenceRemedy =
+  'A line has {"messages", "chosen", "rejected"} or {"prompt", "chosen", "rejected"}; docs/fine-tuning.md describes them.';
 
 /**
  * Reads conversations, file by file and line by line.
@@ -116,7 +137,7 @@ export async function* readConversations(
   limit: RoundLimit = {},
 ): AsyncGenerator<Conversation, void> {
   for (const file of files) {
-    for await (const { value, number } of streamJsonLines(file, conversationSchema)) {
+    for await (const { value, number } of streamJsonLines(file, conversationSchema, conversationRemedy)) {
       yield { ...limitRounds(value, limit), origin: `${file}, line ${number}` };
     }
   }
@@ -131,7 +152,7 @@ export async function* readPreferences(
   limit: RoundLimit = {},
 ): AsyncGenerator<Preference, void> {
   for (const file of files) {
-    for await (const { value, number } of streamJsonLines(file, preferenceSchema)) {
+    for await (const { value, number } of streamJsonLines(file, preferenceSchema, preferenceRemedy)) {
       const { chosen, rejected } = value;
       yield { ...limitRounds(value.messages, limit), chosen, rejected, origin: `${file}, line ${number}` };
     }
