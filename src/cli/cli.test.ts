@@ -79,6 +79,7 @@ test('wrong use exits with 2, names what is wrong, and leaves stdout empty', asy
     ],
     [['ask', '--memories', 'five', 'x'], /'--memories <n>' argument 'five' is invalid. A number is expected/],
     [['ask', '--temperature', '-1', 'x'], /'--temperature <t>' argument '-1' is invalid/],
+    [['ask', '--stop', 'a', '--stop', '', 'x'], /'--stop <text>' argument '' is invalid. It must not be empty/],
     [['ask', '--kept', '0', 'x'], /'--kept <n>' argument '0' is invalid/],
     [['ask', '--rag', '--no-memory', 'x'], /'--rag' cannot be used with option '--no-memory'/],
     [['ask', '--explain', '--no-memory'], /'--explain \[file.html\]' cannot be used with option '--no-memory'/],

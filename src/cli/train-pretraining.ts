@@ -64,7 +64,10 @@ function addPrepare(train: Command, interrupt: Interrupt): void {
     'train prepare --data texts/ --knowledge encyclopaedia/ --out corpus',
     'train prepare --data crawl/ --good books/ --out corpus',
   ])
-    .requiredOption('--data <files...>', 'files, folders or globs: JSON Lines or plain text, also gzipped')
+    .requiredOption(
+      '--data <files...>',
+      'files, folders or globs such as "texts/*.txt"; every file must be JSON Lines or plain text, also gzipped',
+    )
     .option('--knowledge <files...>', 'texts that become references and are not trained on')
     .addOption(
       number(

@@ -98,7 +98,7 @@ describe('formats', () => {
     const [notes] = await read([join(fixtures, 'notes.docx')]);
     assert.equal(
       textOf(notes as Source),
-      'The keeper was paid in oil.\n\nRape oil, forty litres a year.\n\nYear\n\nLamp\n\n' +
+      'The keeper was paid in oil.\n\nRape oil, forty litres a year.\n\nYear | Lamp\n\n' +
         'He left in 1901.\n\nParish register, page 12.\n\nNorrey\nNorth Sea\n\n',
     );
   });

@@ -70,6 +70,13 @@ describe('readers', () => {
       message: /line 1: .*surrogate/s,
     });
     await assert.rejects(read('table.csv', 'a,b'), { code: 'unsupported', message: /table\.csv/ });
+    folder.write('mixed/page.html', '<p>a</p>');
+    folder.write('mixed/text.txt', 'a');
+    const mixed = (input: string) => Array.fromAsync(readDocuments([input], { folder: folder.path }));
+    await assert.rejects(mixed('mixed'), {
+      message: /page\.html is neither .*\nEvery file in a folder .* "texts\/\*\.txt"/,
+    });
+    assert.equal((await mixed('mixed/*.txt')).length, 1);
     await assert.rejects(Array.fromAsync(readDocuments(['/no/such/file.txt'])), { code: 'not-found' });
     mkdirSync(join(folder.path, 'partly'));
     symlinkSync('nowhere', join(folder.path, 'partly/lost.txt'));

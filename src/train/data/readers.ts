@@ -86,7 +86,7 @@ function kindOf(path: string): 'json-lines' | 'text' {
   const kind = extensions.get(extname(path.replace(/\.gz$/i, '')).toLowerCase());
   if (kind !== undefined) return kind;
   throw new Memory3Error('unsupported', `${path} is neither JSON Lines nor plain text.`, {
-    remedy: `Name the files with a glob, such as "corpus/**/*.jsonl.gz"; known are ${[...extensions.keys()].join(', ')}, each with .gz too.`,
+    remedy: `Every file in a folder that is named must be one of them; else choose with a glob, such as "texts/*.txt" or "corpus/**/*.jsonl.gz". Known are ${[...extensions.keys()].join(', ')}, each with .gz too.`,
   });
 }
 
