@@ -87,6 +87,19 @@ export function isUnwritable(error: unknown): boolean {
 export function damaged(path: string, what: string, cause?: unknown): Memory3Error {
   return new Memory3Error('damaged', `The bank ${path} is damaged: ${what}.`, {
     cause,
-    remedy: `\`memory3 verify ${path}\` lists the damage; restore the bank from a copy or an export, or add its documents to a new one.`,
+    remedy: `\`memory3 verify ${path}\` lists the damage. ${repair}`,
   });
+}
+
+const repair = 'Restore the bank from a copy or an export, or add its documents to a new one.';
+
+/** The error as `verify` says it, which need not be told of itself. */
+export function withinVerify(error: unknown): unknown {
+  if (!(error instanceof Memory3Error && error.remedy?.endsWith(repair))) return error;
+  return new Memory3Error(error.code, withoutRemedy(error), { cause: error, remedy: repair });
+}
+
+/** What an error says, without what to do. */
+export function withoutRemedy({ message, remedy }: Memory3Error): string {
+  return remedy === undefined ? message : message.slice(0, -`\n${remedy}`.length);
 }

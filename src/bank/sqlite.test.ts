@@ -365,7 +365,7 @@ describe('damage', () => {
       { referenceId: 3, bytes: new Uint8Array(9) },
     ]);
     const [first, second, ...others] = problemsOf(bank);
-    assert.equal(first, 'memory 2: a value of its layer 0, head 0, is not finite');
+    assert.equal(first, 'memory 2: a value of its layer 0, head 0, is not finite (document tower.txt)');
     assert.match(second ?? '', /^memory 3: .* does not start as a memory/);
     assert.deepEqual(others, []);
   });
@@ -378,6 +378,8 @@ describe('damage', () => {
       database.exec('UPDATE memory SET data = zeroblob(3000) WHERE reference_id = 2');
     }
     using bank = writeBank(bankPath);
+    const named = /^memory 2: The bank .* the checksum of row 2 of table memory is wrong\. \(document tower\.txt\)$/;
+    assert.match(problemsOf(bank).join('\n'), named, 'with what it is of, without a remedy');
     assert.equal(bank.removeDocument('tower.txt'), true);
     assert.deepEqual(problemsOf(bank), []);
   });

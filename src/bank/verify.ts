@@ -4,7 +4,7 @@ import { parseMemory, valueFault } from '../memory/format.ts';
 import type { BankProblem } from './bank.ts';
 import { contentHash, rowChecksum } from './checksum.ts';
 import { vectorFault } from './documents.ts';
-import { bankError } from './failure.ts';
+import { bankError, withinVerify, withoutRemedy } from './failure.ts';
 import { checkIndexFile } from './index-file.ts';
 import { type BankState, checkSchema, openForReading, readState } from './open.ts';
 import { type CountedTable, columns, countedTables, type Rows } from './schema.ts';
@@ -124,9 +124,10 @@ function* rows(tables: Tables, state: BankState, table: CountedTable): IterableI
       checksums = (checksums + Number(row.checksum)) % 2 ** 32;
       try {
         const what = fault(tables, state, table, tables.test(table, row));
-        if (what !== undefined) yield { where: `${table} ${row[key]}`, what };
+        if (what !== undefined) yield { where: `${table} ${row[key]}`, what: what + ownerOf(tables, table, row[key]) };
       } catch (error) {
-        yield problem(tables.path, `${table} ${row[key]}`, error);
+        const { where, what } = problem(tables.path, `${table} ${row[key]}`, error);
+        yield { where, what: what + ownerOf(tables, table, row[key]) };
       }
     }
     last = Number(page.at(-1)?.[key]);
@@ -134,6 +135,19 @@ function* rows(tables: Tables, state: BankState, table: CountedTable): IterableI
   const total = state.totals[table];
   if (count !== total.rows) yield { where: table, what: `it has ${count} rows where ${total.rows} were stored` };
   else if (checksums !== total.checksums) yield { where: table, what: 'its rows are not those that were stored' };
+}
+
+/** Of a memory, which document must be removed and added to have it written again. */
+function ownerOf(tables: Tables, table: CountedTable, key: unknown): string {
+  if (table !== 'memory') return '';
+  const find = 'SELECT name FROM name JOIN reference USING (document_id) WHERE reference.id = ? ORDER BY name.id';
+  try {
+    const names = tables.sql(find).all(Number(key));
+    return names.length === 0 ? '' : ` (document ${names.map(({ name }) => name).join(', ')})`;
+  } catch {
+    // What hides it is damage too, and is named where it is.
+    return '';
+  }
 }
 
 /** What is wrong with a row whose checksum is right. */
@@ -171,5 +185,6 @@ function referenceFault(tables: Tables, { id, words_checksum }: Rows['reference'
 function problem(path: string, where: string, error: unknown): BankProblem {
   const failure = bankError(path, error);
   if (!(failure instanceof Memory3Error)) throw failure;
-  return { where, what: failure.message };
+  // What to do about damage is said once, behind all of it.
+  return { where, what: withinVerify(failure) === failure ? failure.message : withoutRemedy(failure) };
 }

@@ -1,7 +1,10 @@
 /** `memory3 verify`: read every row of a bank and its index; exit code 4 if something is wrong. */
 import type { Command } from 'commander';
+import type { MemoryBank } from '../bank/bank.ts';
+import { withinVerify } from '../bank/failure.ts';
 import { logBytes } from '../bank/open.ts';
 import { openBank } from '../bank/sqlite.ts';
+import { counted } from '../counted.ts';
 import { bankPath } from '../hub/home.ts';
 import { newCommand, terminalOf } from './command.ts';
 import { exitCodes } from './exit.ts';
@@ -16,7 +19,7 @@ export function addVerify(program: Command): void {
     const terminal = terminalOf(flags);
     const path = bankPath(namedBank(name, flags, command));
     let problems = 0;
-    using bank = openBank(path, { mode: 'read' });
+    using bank = openForVerifying(path);
     for (const problem of bank.verify()) {
       problems++;
       terminal.result(problem, () => `${terminal.colours.red(problem.where)}: ${problem.what}`);
@@ -25,7 +28,7 @@ export function addVerify(program: Command): void {
     terminal.result({ path, problems, logBytes: inLog }, () =>
       problems === 0
         ? `${path} is sound.`
-        : `${path}: ${problems} problems. Restore a copy or an export, or add the documents to a new bank.`,
+        : `${path}: ${counted(problems, 'problem')}. Restore a copy or an export, or add the documents to a new bank. If only memories are damaged, "memory3 remove" their documents by all their names, then "memory3 add" them.`,
     );
     if (inLog > 0) {
       terminal.notice(
@@ -34,4 +37,12 @@ export function addVerify(program: Command): void {
     }
     if (problems > 0) process.exitCode = exitCodes.damaged;
   });
+}
+
+function openForVerifying(path: string): MemoryBank {
+  try {
+    return openBank(path, { mode: 'read' });
+  } catch (error) {
+    throw withinVerify(error);
+  }
 }
