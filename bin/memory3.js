@@ -4,29 +4,29 @@
 //
 // In a checkout the program is TypeScript (src/), in the published package JavaScript (dist/). Where the Node.js that
 // runs this file is too old, the checkout's own (npm package "node", a development dependency) takes over.
+//
+// ONNX Runtime reads its process's command line in a way that overflows the stack where it is long (10 KB and more, as an
+// unquoted glob makes it). So a long one goes to a process of its own, through a pipe.
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const neededMajor = 24;
+/** Bytes of arguments that a process may have. */
+const longestCommandLine = 8192;
+/** Where arguments come from instead. */
+const argumentsPipe = 3;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = join(root, 'src', 'cli', 'main.ts');
 // Node.js does not strip types from files under node_modules.
 const program =
   existsSync(source) && !root.includes(`${sep}node_modules${sep}`) ? source : join(root, 'dist', 'cli', 'main.js');
 
-if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
-  // node:sqlite announces itself as experimental in some versions; other warnings are for the user to see.
-  const [printWarning] = process.listeners('warning');
-  process.removeAllListeners('warning');
-  process.on('warning', (warning) => {
-    if (warning.name !== 'ExperimentalWarning') printWarning?.call(process, warning);
-  });
-  // As a URL: on Windows a path like C:\… would be read as the scheme "c".
-  const { main } = await import(pathToFileURL(program).href);
-  await main(process.argv);
-} else {
+const isPiped = process.env.MEMORY3_ARGUMENTS === 'piped';
+const isLong = Buffer.byteLength(process.argv.slice(2).join(' ')) > longestCommandLine;
+
+if (Number(process.versions.node.split('.')[0]) < neededMajor) {
   const own = join(root, 'node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
   if (existsSync(own)) {
     runWith(own);
@@ -37,11 +37,36 @@ if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
     );
     process.exitCode = 1;
   }
+} else if (isLong) {
+  runWith(process.execPath);
+} else {
+  if (isPiped) {
+    // Not for the processes that this one starts.
+    delete process.env.MEMORY3_ARGUMENTS;
+    process.argv.push(...JSON.parse(readFileSync(argumentsPipe, 'utf8')));
+  }
+  // node:sqlite announces itself as experimental in some versions; other warnings are for the user to see.
+  const [printWarning] = process.listeners('warning');
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => {
+    if (warning.name !== 'ExperimentalWarning') printWarning?.call(process, warning);
+  });
+  // As a URL: on Windows a path like C:\… would be read as the scheme "c".
+  const { main } = await import(pathToFileURL(program).href);
+  await main(process.argv);
 }
 
-/** Runs this file again with another Node.js: same terminal, same signals, same exit code. */
+/** Runs this file again in a process of its own: same terminal, same signals, same exit code. */
 function runWith(node) {
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  const file = fileURLToPath(import.meta.url);
+  const given = process.argv.slice(2);
+  const child = isLong
+    ? spawn(node, [...(node === process.execPath ? process.execArgv : []), file], {
+        stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+        env: { ...process.env, MEMORY3_ARGUMENTS: 'piped' },
+      })
+    : spawn(node, [file, ...given], { stdio: 'inherit' });
+  if (isLong) child.stdio[argumentsPipe].end(JSON.stringify(given));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
       // Ctrl+C in a terminal goes to the child as well: once is enough.

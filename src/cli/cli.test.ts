@@ -160,6 +160,15 @@ test('--json prints one JSON object a line and nothing else; without a terminal 
   assert.match(text.out, new RegExp(models[0]?.name as string));
 });
 
+test('a long command line is no other than a short one', async () => {
+  const model = fileURLToPath(new URL('../../test/golden/families/llama', import.meta.url));
+  const args = ['ask', '--no-memory', '--no-adapter', '--offline', '--model', model];
+  for (const words of [2000, 20_000]) {
+    const { code, err } = await memory3([...args, 'Why so long? '.repeat(words / 3)]);
+    assert.deepEqual([code, /^error: .*too long|tokens/m.test(err)], [9, true], err.slice(0, 300));
+  }
+});
+
 test('under an old Node.js the launcher hands over to the checkout’s own, with arguments and exit code', async () => {
   const old = `Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.0.0'}})`;
   const asOld = ['--import', `data:text/javascript,${encodeURIComponent(old)}`];
