@@ -36,7 +36,17 @@ export function checkIdentity(path: string, stored: BankIdentity, wanted: BankId
   if (different.length === 0) return;
   const side = (identity: BankIdentity) =>
     different.map((key) => `${key} ${identity[key].name} (${identity[key].fingerprint.slice(0, 12)})`).join(', ');
+  const chosen = different.includes('profile') ? profileFlags(wanted.profile.chosen) : '';
+  const others = different.filter((key) => key !== 'profile').map((key) => flags[key]);
+  const asked = others.length === 0 ? '' : ` with the same ${others.join(', ')}`;
   throw new Memory3Error('mismatch', `The bank ${path} was written with ${side(stored)}, not with ${side(wanted)}.`, {
-    remedy: `Use what it was written with (${different.map((key) => flags[key]).join(', ')}), or run \`memory3 rewrite ${path}\` to write its memories again.`,
+    remedy: `Use what it was written with (${different.map((key) => flags[key]).join(', ')}), or run \`memory3 rewrite ${path}${chosen}\`${asked} to write its memories again.`,
   });
+}
+
+/** What `rewrite` must be told: it takes the adapter's profile where nothing is said. */
+function profileFlags(chosen: BankIdentity['profile']['chosen']): string {
+  if (chosen === undefined) return '';
+  const { layers, keptTokens, scoring, storage } = chosen;
+  return ` --layers ${layers} --kept ${keptTokens} --scoring ${scoring} --storage ${storage}`;
 }

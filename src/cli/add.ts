@@ -113,6 +113,10 @@ async function report(events: AsyncIterable<LibraryEvent | RewriteEvent>, termin
       bar.update(event.done, event.total, `${rate}, ${formatDuration(event.secondsLeft)} left`);
     } else if (event.changed.length > 0) {
       terminal.notice(`Written again because of another ${event.changed.join(', ')}.`);
+    } else {
+      terminal.notice(
+        'The bank is as it was asked for: only what is missing is written. --kept, --layers, --model and others ask for another.',
+      );
     }
   }
   bar[Symbol.dispose]();

@@ -88,6 +88,10 @@ test('documents become references and memories; interrupted it goes on where it 
   for (const other of [{ profile: { keptTokens: 8 } }, { profile: { layers: 'all' } }, { adapter: null }] as const) {
     await assert.rejects(openWorkspace({ bank: path, ...other }), { code: 'mismatch' });
   }
+  // The command that is named does what was asked for.
+  await assert.rejects(openWorkspace({ bank: path, profile: { keptTokens: 8 } }), {
+    message: /memory3 rewrite \S+ --layers 28,29 --kept 8 --scoring answer-weighted --storage int8`/,
+  });
 });
 
 test('what is skipped is reported and the others go on', async () => {
