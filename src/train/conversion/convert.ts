@@ -22,7 +22,7 @@ import { type RunOptions, type RunResult, runTraining } from '../run.ts';
 import { scheduleSchema } from '../schedule.ts';
 import { referenceModes } from './group.ts';
 import { type Material, materialFingerprint, readMaterial } from './material.ts';
-import { openMixture } from './mixture.ts';
+import { checkGroup, openMixture } from './mixture.ts';
 import { textTokens } from './plan.ts';
 import { attributions } from './sources.ts';
 import { ConversionTraining } from './training.ts';
@@ -92,6 +92,8 @@ const validationShape = { references: 8, contexts: 20, seed: 2 };
  */
 export async function convert(given: ConvertRequest): Promise<Converted> {
   const options = checkOptions(conversionSchema, given.options);
+  // Before all data are read, which takes a minute.
+  checkGroup(options);
   const request = { ...given, profile: trainedProfile(given.profile, options) };
   const { opened, profile, signal, onEvent } = request;
   using from = given.from === undefined ? null : await openAdapter(given.from, opened.file);

@@ -72,11 +72,7 @@ export function openMixture(material: Material, options: MixtureOptions): GroupS
   const { references = 8, contexts = 20, seed } = options;
   if (material.questions.size === 0) throw new Memory3Error('usage', 'There is no question to train on.');
   const kinds = availableKinds(material);
-  const continued = Math.ceil((contexts * (kinds.get('continuation') ?? 0)) / total(kinds));
-  const least = Math.max(distractors + 1, 2 * continued);
-  if (references < least) {
-    throw new Memory3Error('usage', `${contexts} contexts need a group of at least ${least} references.`);
-  }
+  checkGroup({ references, contexts }, kinds);
   const shares = planShares(material);
   return {
     group(position) {
@@ -88,6 +84,22 @@ export function openMixture(material: Material, options: MixtureOptions): GroupS
       return renderGroup(new Planner(material, shares, options, random).plan(drawn, references), options);
     },
   };
+}
+
+/**
+ * Refuses groups with fewer references than their contexts need: five for those with others beside their own, two for each
+ * continuation. @throws Memory3Error "usage"
+ */
+export function checkGroup(
+  { references, contexts }: { readonly references: number; readonly contexts: number },
+  kinds: ReadonlyMap<ContextKind, number> = new Map(Object.entries(kindShares) as [ContextKind, number][]),
+): void {
+  const continued = Math.ceil((contexts * (kinds.get('continuation') ?? 0)) / total(kinds));
+  const least = Math.max(distractors + 1, 2 * continued);
+  if (references >= least) return;
+  throw new Memory3Error('usage', `${contexts} contexts need a group of at least ${least} references.`, {
+    remedy: `Read more references in a step (--references ${least}), or fewer contexts (--contexts).`,
+  });
 }
 
 function availableKinds(material: Material): ReadonlyMap<ContextKind, number> {
