@@ -34,7 +34,11 @@ export function isHeld(file: string): boolean {
 }
 
 function identityOf(path: string): BigIntStats | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false });
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch {
+    return undefined; // What cannot even be looked at cannot be opened: whoever tries is told why.
+  }
 }
 
 function isSame(one: BigIntStats | undefined, other: BigIntStats): boolean {
