@@ -74,6 +74,24 @@ describe('a document', () => {
     for (const word of ['quokka', 'uokka', 'wombat', 'ombat']) assert.equal(bytes.includes(word), false, word);
     assert.ok(bytes.includes('numbat'));
   });
+
+  it('is not readable either if the bank was rewritten before it was removed', () => {
+    const file = path.join(folder, 'rewritten');
+    const long = (word: string) => Array.from({ length: 300 }, (_, i) => `Door ${i} opens with ${word}${i}.`).join(' ');
+    {
+      using bank = newBank('rewritten');
+      bank.putDocument(documentOf('secret', long('quokka')));
+      bank.putDocument({ ...documentOf('kept', long('numbat').repeat(9)), references: [] });
+    }
+    const other = { ...identity, model: { name: 'model-b', fingerprint: 'e'.repeat(64) } };
+    rewriteBank(file, other);
+    {
+      using bank = openBank(file, { mode: 'write', identity: other });
+      bank.removeDocument('secret');
+    }
+    const bytes = readFileSync(file).toString('latin1').toLowerCase();
+    assert.deepEqual([bytes.includes('quokka'), bytes.includes('numbat')], [false, true]);
+  });
 });
 
 describe('a rewrite', () => {

@@ -48,8 +48,7 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
     using cleanUp = new DisposableStack();
     const database = cleanUp.adopt(openForWriting(bankPath, undefined), (open) => open.close());
     const tables = new Tables(bankPath, database);
-    // Memories and vectors are no texts, and may be most of a large file: they are not overwritten, their pages are given back.
-    database.exec('PRAGMA secure_delete = OFF; BEGIN IMMEDIATE');
+    database.exec('BEGIN IMMEDIATE');
     try {
       const state = readState(tables);
       checkSchema(tables, state);
@@ -57,7 +56,12 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
       const changed = differences(state.identity, identity);
       const model = changed.includes('model');
       const embedder = changed.includes('embedder');
-      if (model || changed.includes('profile')) empty(tables, 'memory');
+      if (model || changed.includes('profile')) {
+        // Most of a large file: instead of being overwritten their pages are given back.
+        database.exec('PRAGMA secure_delete = OFF');
+        empty(tables, 'memory');
+        database.exec('PRAGMA secure_delete = ON');
+      }
       if (model || embedder) {
         empty(tables, 'vector');
         for (const document of tables.select('document', 'WHERE reference_count IS NOT NULL')) {
@@ -77,8 +81,8 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
         totals,
       });
       database.exec('COMMIT');
-      giveBack(database);
       const lost = (table: CountedTable) => state.totals[table].rows - totals[table].rows;
+      if (lost('memory') > 0 || isMostlyEmpty(database)) database.exec('VACUUM');
       return {
         changed,
         dropped: { references: lost('reference'), vectors: lost('vector'), memories: lost('memory') },
@@ -105,10 +109,10 @@ export function checkNonePending(bankPath: string, pending: number): void {
   if (fault !== null) throw new Memory3Error('mismatch', fault.what, { remedy: fault.remedy });
 }
 
-/** Makes the file smaller where most of it is empty; also for a rewrite that was killed before it came to this. */
-function giveBack(database: DatabaseSync): void {
+/** As a rewrite leaves a bank that was killed before it gave the memories' pages back. */
+function isMostlyEmpty(database: DatabaseSync): boolean {
   const pages = (which: string) => Number(Object.values(database.prepare(`PRAGMA ${which}`).get() ?? {})[0]);
-  if (2 * pages('freelist_count') > pages('page_count')) database.exec('VACUUM');
+  return 2 * pages('freelist_count') > pages('page_count');
 }
 
 function empty(tables: Tables, table: CountedTable): void {

@@ -94,6 +94,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
   const options = checkOptions(conversionSchema, given.options);
   // Before all data are read, which takes a minute.
   checkGroup(options);
+  checkAdapterFolder(given.out);
   const request = { ...given, profile: trainedProfile(given.profile, options) };
   const { opened, profile, signal, onEvent } = request;
   using from = given.from === undefined ? null : await openAdapter(given.from, opened.file);
@@ -107,8 +108,7 @@ export async function convert(given: ConvertRequest): Promise<Converted> {
     const described = Object.entries(counts).map(([what, number]) => `${number} ${what}`);
     request.onNotice?.(`${set}: ${described.join(', ')}`);
   }
-  // What could not be written at the end is refused before anything is trained.
-  checkAdapterFolder(request.out);
+  // A name that no card can have is refused now and not when all is trained.
   checkOptions(adapterCardSchema, await cardOf(request, options, material));
   const lora: LoraOptions = { rank: options.rank, scale: options.scale };
   await using trainer = await ModelTrainer.open(opened.file, opened.model.device, {
