@@ -162,7 +162,12 @@ function create(bankPath: string, database: DatabaseSync, identity: BankIdentity
 function eraseWhatIsRemoved(database: DatabaseSync): void {
   database.exec('PRAGMA secure_delete = ON');
   const isSet = database.prepare(`SELECT 1 FROM words_config WHERE k = 'secure-delete' AND v = 1`).get() !== undefined;
-  if (!isSet) database.exec(`INSERT INTO words (words, rank) VALUES ('secure-delete', 1)`);
+  if (!isSet) eraseWords(database, true);
+}
+
+/** Whether removed rows are erased from the full-text index at once. */
+export function eraseWords(database: DatabaseSync, isErased: boolean): void {
+  database.exec(`INSERT INTO words (words, rank) VALUES ('secure-delete', ${isErased ? 1 : 0})`);
 }
 
 export function makeFolderOf(bankPath: string): void {

@@ -9,7 +9,7 @@ import type { BankIdentity } from './bank.ts';
 import { named } from './failure.ts';
 import { differences, type IdentityPart } from './identity.ts';
 import { lockForWriting } from './lock.ts';
-import { checkExists, checkSchema, openForWriting, readState, writeState } from './open.ts';
+import { checkExists, checkSchema, eraseWords, openForWriting, readState, writeState } from './open.ts';
 import { type CountedTable, noTotal } from './schema.ts';
 import { Tables } from './tables.ts';
 
@@ -56,11 +56,11 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
       const changed = differences(state.identity, identity);
       const model = changed.includes('model');
       const embedder = changed.includes('embedder');
-      if (model || changed.includes('profile')) {
-        // Most of a large file: instead of being overwritten their pages are given back.
+      // Most of a large file goes: what is left is copied, and the copy has nothing of the rest, so that nothing need be overwritten.
+      const isCopied = model || changed.includes('profile');
+      if (isCopied) {
         database.exec('PRAGMA secure_delete = OFF');
         empty(tables, 'memory');
-        database.exec('PRAGMA secure_delete = ON');
       }
       if (model || embedder) {
         empty(tables, 'vector');
@@ -70,7 +70,7 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
       }
       if (model) {
         empty(tables, 'reference');
-        database.exec('DELETE FROM words');
+        emptyWords(database);
       }
       const { totals } = tables;
       writeState(tables, {
@@ -82,7 +82,7 @@ export function rewriteBank(name: string, identity: BankIdentity): Rewrite {
       });
       database.exec('COMMIT');
       const lost = (table: CountedTable) => state.totals[table].rows - totals[table].rows;
-      if (lost('memory') > 0 || isMostlyEmpty(database)) database.exec('VACUUM');
+      if (isCopied || isMostlyEmpty(database)) database.exec('VACUUM');
       return {
         changed,
         dropped: { references: lost('reference'), vectors: lost('vector'), memories: lost('memory') },
@@ -113,6 +113,13 @@ export function checkNonePending(bankPath: string, pending: number): void {
 function isMostlyEmpty(database: DatabaseSync): boolean {
   const pages = (which: string) => Number(Object.values(database.prepare(`PRAGMA ${which}`).get() ?? {})[0]);
   return 2 * pages('freelist_count') > pages('page_count');
+}
+
+/** Row by row the index would be cleaned of each word; made again of no rows it is empty at once. */
+function emptyWords(database: DatabaseSync): void {
+  eraseWords(database, false);
+  database.exec(`DELETE FROM words; INSERT INTO words (words) VALUES ('rebuild')`);
+  eraseWords(database, true);
 }
 
 function empty(tables: Tables, table: CountedTable): void {
