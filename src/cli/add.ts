@@ -32,7 +32,7 @@ export function addAdd(program: Command, interrupt: Interrupt): void {
   const command = newCommand(
     program,
     'add <sources...>',
-    'put files, folders, globs or standard input (-) into a bank',
+    'put files, folders, globs or standard input (-) into a bank: text, Markdown, HTML, PDF, Word, JSON Lines (plain or gzip)',
     [
       'add notes/ "papers/*.pdf"',
       'add --bank wiki articles.jsonl --text-field body',
